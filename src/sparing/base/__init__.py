@@ -3,6 +3,7 @@
 errors      every failure a caller can cause, as one small family
 config      frozen dataclasses from TOML and dotted overrides; unknown keys are refused
 seeds       named independent random streams from one seed
+home        where caches and the ledger of single stages live
 limits      the table of every bound on outside input
 units       bytes, counts and durations as people read them
 files       the one atomic-commit library: an artefact is whole and checksummed, or absent

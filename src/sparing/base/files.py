@@ -47,6 +47,9 @@ class Artefact:
     files: dict[str, dict[str, Any]]
 
 
+_CARD_FIELDS = [name for name in Artefact.__dataclass_fields__ if name != "path"]
+
+
 def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with path.open("rb") as file:
@@ -133,9 +136,9 @@ def new_artefact(
     `stage` is the resolved configuration; `parents` are content hashes by name.
     Errors: ArtefactError when `out` exists and `overwrite` is not asked for.
     """
-    check_free(out, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
     _collect(out)
+    check_free(out, overwrite=overwrite)
     temporary = out.parent / f".{out.name}.{os.getpid()}.partial"
     temporary.mkdir()
     draft = Draft(temporary)

@@ -3,13 +3,13 @@
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from sparing.base import config
+from sparing.base.home import home
 from sparing.base.stage import StageResult
 
 C = TypeVar("C")
@@ -121,9 +121,7 @@ def _short(value: Any) -> str:
 
 def ledger_path() -> Path:
     """The ledger of stages that are run one by one: `$SPARING_HOME/ledger.sqlite`."""
-    home = Path(os.environ.get("SPARING_HOME", "~/.cache/sparing")).expanduser()
-    home.mkdir(parents=True, exist_ok=True)
-    return home / "ledger.sqlite"
+    return home() / "ledger.sqlite"
 
 
 def warn(text: str) -> None:

@@ -2,11 +2,14 @@
 
 import argparse
 import importlib
+import re
 import sys
 
 import sparing
 from sparing.base.config import nearest
 from sparing.base.errors import ConfigError, MissingExtraError, SparingError
+
+OVERRIDE = re.compile(r"--[A-Za-z_]\w*(\.\w+)*\.\w+=")
 
 VERBS = {
     "run": "run a recipe: every stage, in order, with its cost",
@@ -44,8 +47,17 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
         )
         if module:
             module.add_arguments(child)
-            child.set_defaults(run=module.run)
+            child.set_defaults(run=module.run, overrides=None)
     return parser
+
+
+def parse(chosen: str | None, argv: list[str]) -> argparse.Namespace:
+    """The arguments; what only `run` takes, `--step.key=value`, is kept apart in `overrides`."""
+    parser = build_parser(chosen)
+    dotted = [word for word in argv if chosen == "run" and OVERRIDE.match(word)]
+    args = parser.parse_args([word for word in argv if word not in dotted])
+    args.overrides = dict(word[2:].split("=", 1) for word in dotted)
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"sparing: {chosen}: no such verb{hint}", file=sys.stderr)
         return 2
     try:
-        args = build_parser(chosen).parse_args(argv)
+        args = parse(chosen, argv)
         return int(args.run(args))
     except ConfigError as error:
         print(f"sparing {chosen}: {error}", file=sys.stderr)
