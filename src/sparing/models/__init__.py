@@ -1,0 +1,15 @@
+"""What a model is, without torch: traits, names, weights, folders and their cost.
+
+config            the traits of a decoder
+rope              its rotary frequencies
+cost, presets     what it costs in closed form; shapes to train from nothing
+names             published weight names and ours, and every tensor's shape
+strict_json, tensor_file      bounded JSON and safetensors from strangers
+fields, hf_rope, hf_config     config.json, both ways
+quantised         compressed-tensors, both ways
+weights, folder   every tensor accounted for; Hugging Face folders read and written
+
+Invariant: a folder opens only if each of its tensors is one that its config calls for, of the
+right shape and whole; no code from a folder is run and no file outside of it is opened.
+Elsewhere: arithmetic on weights (kernels), torch modules (networks), tokenizers (tokenizer).
+"""
