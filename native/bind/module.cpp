@@ -1,0 +1,238 @@
+// The Python face of the native library: types and extents; src/sparing/kernels/native.py has the
+// messages and formats.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+#include <unistd.h>
+
+#include <mutex>
+#include <stdexcept>
+
+#include "attention.h"
+#include "decoder.h"
+#include "rms_norm.h"
+#include "rope.h"
+
+namespace nb = nanobind;
+
+namespace sparing {
+namespace {
+
+template <class T, int DIMS>
+using In = nb::ndarray<const T, nb::ndim<DIMS>, nb::c_contig, nb::device::cpu>;
+template <class T, int DIMS>
+using Out = nb::ndarray<T, nb::ndim<DIMS>, nb::c_contig, nb::device::cpu>;
+using Any = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+
+void require(bool ok, const std::string& message) {
+  if (!ok) throw std::invalid_argument(message);
+}
+
+Isa isa_named(const std::string& name) {
+  for (const auto& [isa, known] : {std::pair(Isa::reference, "reference"), {Isa::avx2, "avx2"},
+                                   {Isa::avx512, "avx512"}})
+    if (name == known) {
+      require(can_run(isa), name + ": this processor or build cannot run it");
+      return isa;
+    }
+  throw std::invalid_argument(name + ": expected reference, avx2 or avx512");
+}
+
+int64_t extent(const nb::dict& config, const char* key) {
+  const auto value = nb::cast<int64_t>(config[key]);
+  require(value > 0 && value <= (int64_t{1} << 31), std::string(key) + ": expected 1 to 2^31");
+  return value;
+}
+
+DecoderShape shape_of(const nb::dict& config) {
+  DecoderShape shape;
+  shape.vocab = extent(config, "vocab");
+  shape.width = extent(config, "width");
+  shape.layers = extent(config, "layers");
+  shape.heads = extent(config, "heads");
+  shape.kv_heads = extent(config, "kv_heads");
+  shape.head_width = extent(config, "head_width");
+  shape.hidden = extent(config, "hidden");
+  shape.context = extent(config, "context");
+  shape.norm_eps = nb::cast<float>(config["norm_eps"]);
+  shape.rope_scale = nb::cast<float>(config["rope_scale"]);
+  shape.rope_frequencies = nb::cast<std::vector<float>>(config["rope_frequencies"]);
+  shape.qkv_bias = nb::cast<bool>(config["qkv_bias"]);
+  shape.output_bias = nb::cast<bool>(config["output_bias"]);
+  shape.mlp_bias = nb::cast<bool>(config["mlp_bias"]);
+  shape.qk_norm = nb::cast<bool>(config["qk_norm"]);
+  shape.tied = nb::cast<bool>(config["tied"]);
+  require(shape.heads % shape.kv_heads == 0, "heads: expected a multiple of kv_heads");
+  require(shape.head_width % 2 == 0, "head_width: expected an even number");
+  require(static_cast<int64_t>(shape.rope_frequencies.size()) == shape.head_width / 2,
+          "rope_frequencies: expected head_width / 2 of them");
+  require(shape.layers <= 4096 && shape.heads <= 65536 && shape.head_width <= 65536,
+          "layers, heads, head_width: expected at most 4096, 65536, 65536");
+  return shape;
+}
+
+// A weight record as numpy arrays -> a matrix; `scale` is null for fp32 and bf16.
+Matrix matrix_of(const std::string& name, const std::string& kind, const Any& data,
+                 const In<float, 2>* scale) {
+  const auto is = [&](nb::dlpack::dtype type) { return data.dtype() == type; };
+  require(data.ndim() == 2, name + ": expected a matrix");
+  Matrix w;
+  w.data = data.data();
+  w.Z = static_cast<int64_t>(data.shape(0));
+  w.D = static_cast<int64_t>(data.shape(1)) * (kind == "int4" ? 2 : 1);
+  bool right = false;
+  if (kind == "fp32") w.kind = Kind::fp32, right = is(nb::dtype<float>());
+  if (kind == "bf16") w.kind = Kind::bf16, right = is(nb::dtype<uint16_t>());
+  if (kind == "int8") w.kind = Kind::int8, right = is(nb::dtype<int8_t>());
+  if (kind == "int4") w.kind = Kind::int4, right = is(nb::dtype<uint8_t>());
+  require(right, name + ": expected the array type of " + kind);
+  require(reinterpret_cast<uintptr_t>(w.data) % data.itemsize() == 0,
+          name + ": expected an aligned array");
+  require(w.Z > 0 && w.D > 0, name + ": expected a matrix that is not empty");
+  if (kind == "int8" || kind == "int4") {
+    require(scale != nullptr, name + ": expected scales");
+    const auto groups = static_cast<int64_t>(scale->shape(1));
+    require(static_cast<int64_t>(scale->shape(0)) == w.Z && groups > 0 && w.D % groups == 0,
+            name + ": expected scales [rows, groups] with groups that divide the columns");
+    w.scale = scale->data();
+    w.group = w.D / groups;
+  }
+  return w;
+}
+
+// A decoder with the arrays it points to kept alive, one call at a time.
+class Model {
+ public:
+  Model(const nb::dict& config, const std::string& isa, int threads)
+      : decoder_(shape_of(config), isa_named(isa), checked(threads)), owner_(getpid()) {}
+
+  void set_weight(const std::string& name, const std::string& kind, nb::object data,
+                  nb::object scale) {
+    const auto array = nb::cast<Any>(data);
+    if (array.ndim() == 1) {
+      const auto vector = nb::cast<In<float, 1>>(data, false);
+      require(kind == "fp32", name + ": expected fp32 for a vector");
+      decoder_.set_vector(name, vector.data(), static_cast<int64_t>(vector.shape(0)));
+    } else if (scale.is_none()) {
+      decoder_.set_matrix(name, matrix_of(name, kind, array, nullptr));
+    } else {
+      const auto factors = nb::cast<In<float, 2>>(scale, false);
+      decoder_.set_matrix(name, matrix_of(name, kind, array, &factors));
+    }
+    kept_.push_back(std::move(data));
+    kept_.push_back(std::move(scale));
+  }
+
+  void finish() {
+    decoder_.finish();
+    finished_ = true;
+  }
+
+  void make_cache(int64_t blocks, int64_t block_tokens, const std::string& kind) {
+    require(kind == "fp32" || kind == "bf16", "kv_dtype: expected fp32 or bf16");
+    const std::lock_guard<std::mutex> hold(mutex_);
+    decoder_.make_cache(blocks, block_tokens, kind == "bf16");
+  }
+
+  void forward(const In<int32_t, 1>& ids, const In<int32_t, 1>& positions,
+               const In<int32_t, 1>& starts, const In<int32_t, 2>& blocks,
+               const In<int32_t, 1>& logit_rows, const Out<float, 2>& out) {
+    require(finished_, "weights: expected all of them (finish was not called)");
+    require(getpid() == owner_, "model: made in another process; load it after the fork");
+    const auto size = [](const auto& array, size_t i) {
+      return static_cast<int64_t>(array.shape(i));
+    };
+    Batch batch;
+    batch.N = size(ids, 0), batch.L = size(logit_rows, 0);
+    batch.R = size(blocks, 0), batch.P = size(blocks, 1);
+    require(size(positions, 0) == batch.N, "positions_N: expected one for each id");
+    require(batch.R > 0 && size(starts, 0) == batch.R + 1,
+            "starts_R1: expected one more than rows of blocks_RP");
+    require(size(out, 0) == batch.L && size(out, 1) == decoder_.shape().vocab,
+            "out_LV: expected [rows with logits, vocab]");
+    batch.ids = ids.data(), batch.positions = positions.data(), batch.starts = starts.data();
+    batch.blocks = blocks.data(), batch.logit_rows = logit_rows.data(), batch.out = out.data();
+    const nb::gil_scoped_release release;
+    const std::lock_guard<std::mutex> hold(mutex_);
+    decoder_.check(batch);
+    decoder_.forward(batch);
+  }
+
+  int threads() const { return decoder_.threads(); }
+
+ private:
+  static int checked(int threads) {
+    require(threads >= 1 && threads <= 1024, "threads: expected 1 to 1024");
+    return threads;
+  }
+
+  std::vector<nb::object> kept_;
+  Decoder decoder_;
+  std::mutex mutex_;
+  pid_t owner_;
+  bool finished_ = false;
+};
+
+// One operation at a time, for tests and measurements; a single thread.
+void linear(const std::string& isa, const std::string& kind, const Any& data, nb::object scale,
+            const In<float, 2>& x, const Out<float, 2>& y) {
+  const Linear& operation = linear_for(isa_named(isa));
+  Matrix w;
+  if (scale.is_none()) {
+    w = matrix_of("weight", kind, data, nullptr);
+  } else {
+    const auto factors = nb::cast<In<float, 2>>(scale, false);
+    w = matrix_of("weight", kind, data, &factors);
+  }
+  const auto N = static_cast<int64_t>(x.shape(0));
+  require(static_cast<int64_t>(x.shape(1)) == w.D && y.shape(0) == x.shape(0) &&
+              static_cast<int64_t>(y.shape(1)) == w.Z,
+          "linear: expected x [N, D] and y [N, Z]");
+  std::vector<float> scratch(static_cast<size_t>(linear_tile * w.D));
+  operation.product(w, nullptr, x.data(), N, y.data(), w.Z, false, 0, w.Z, scratch.data());
+}
+
+void swiglu(const std::string& isa, const Out<float, 1>& gate, const In<float, 1>& up) {
+  require(gate.shape(0) == up.shape(0), "swiglu: expected gate and up of one length");
+  swiglu_for(isa_named(isa))(gate.data(), up.data(), static_cast<int64_t>(up.shape(0)));
+}
+
+void norm(const In<float, 2>& x, const In<float, 1>& weight, float eps, const Out<float, 2>& y) {
+  require(x.shape(1) == weight.shape(0) && x.shape(0) == y.shape(0) && x.shape(1) == y.shape(1),
+          "rms_norm: expected x and y [N, D] and weight [D]");
+  const auto D = static_cast<int64_t>(x.shape(1));
+  for (size_t n = 0; n < x.shape(0); ++n)
+    rms_norm(x.data() + n * x.shape(1), weight.data(), eps, D, y.data() + n * x.shape(1));
+}
+
+}  // namespace
+}  // namespace sparing
+
+NB_MODULE(_native, module) {
+  using namespace sparing;
+  module.def("isas", [] {
+    std::vector<std::string> names;
+    if (can_run(Isa::avx512)) names.emplace_back("avx512");
+    if (can_run(Isa::avx2)) names.emplace_back("avx2");
+    names.emplace_back("reference");
+    return names;
+  });
+  nb::class_<Model>(module, "Model")
+      .def(nb::init<const nb::dict&, const std::string&, int>(), nb::arg("config"),
+           nb::arg("isa"), nb::arg("threads"))
+      .def("set_weight", &Model::set_weight, nb::arg("name"), nb::arg("kind"), nb::arg("data"),
+           nb::arg("scale").none() = nb::none())
+      .def("finish", &Model::finish)
+      .def("make_cache", &Model::make_cache)
+      .def("forward", &Model::forward, nb::arg("ids_N").noconvert(),
+           nb::arg("positions_N").noconvert(), nb::arg("starts_R1").noconvert(),
+           nb::arg("blocks_RP").noconvert(), nb::arg("logit_rows_L").noconvert(),
+           nb::arg("out_LV").noconvert())
+      .def_prop_ro("threads", &Model::threads);
+  module.def("linear", &linear, nb::arg("isa"), nb::arg("kind"), nb::arg("data"),
+             nb::arg("scale").none(), nb::arg("x").noconvert(), nb::arg("y").noconvert());
+  module.def("swiglu", &swiglu, nb::arg("isa"), nb::arg("gate").noconvert(), nb::arg("up"));
+  module.def("rms_norm", &norm, nb::arg("x").noconvert(), nb::arg("weight").noconvert(),
+             nb::arg("eps"), nb::arg("y").noconvert());
+}

@@ -1,0 +1,135 @@
+// The decoder family as one object: weights by name, a paged cache, and a forward pass over a
+// ragged set of rows.
+//
+// Weights are not copied: the caller keeps the arrays alive and unchanged. Nothing here checks what
+// a forward call asks for; src/decoder/check.cpp does, and the binding calls it first.
+// Numerics   Float32 throughout. A row's logits have the same bits whatever else is in the batch,
+//            however its prompt was split, and for any number of threads.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "attention.h"
+#include "linear.h"
+#include "pool.h"
+#include "swiglu.h"
+
+namespace sparing {
+
+struct DecoderShape {
+  int64_t vocab = 0, width = 0, layers = 0, heads = 0, kv_heads = 0, head_width = 0, hidden = 0;
+  int64_t context = 0;  // positions are below this
+  float norm_eps = 0.0f;
+  float rope_scale = 1.0f;              // multiplies cos and sin
+  std::vector<float> rope_frequencies;  // head_width / 2
+  bool qkv_bias = false, output_bias = false, mlp_bias = false, qk_norm = false, tied = false;
+};
+
+struct Affine {
+  Matrix weight;
+  const float* bias = nullptr;
+};
+
+struct LayerWeights {
+  const float* attention_norm = nullptr;
+  const float* mlp_norm = nullptr;
+  const float* q_norm = nullptr;
+  const float* k_norm = nullptr;
+  Affine query, key, value, output, gate, up, down;
+};
+
+struct Batch {
+  int64_t N = 0, R = 0, P = 0, L = 0;  // rows, sequences, block-table columns, rows with logits
+  const int32_t* ids = nullptr;         // [N]
+  const int32_t* positions = nullptr;   // [N]; consecutive within a sequence
+  const int32_t* starts = nullptr;      // [R + 1]; rows of sequence r are starts[r] .. starts[r + 1]
+  const int32_t* blocks = nullptr;      // [R, P]
+  const int32_t* logit_rows = nullptr;  // [L]
+  float* out = nullptr;                 // [L, vocab]
+};
+
+class Decoder {
+ public:
+  Decoder(DecoderShape shape, Isa isa, int threads);
+
+  const DecoderShape& shape() const { return shape_; }
+  int64_t blocks() const { return blocks_; }
+  int64_t block_tokens() const { return block_tokens_; }
+  int threads() const { return pool_.threads(); }
+
+  // Throws std::invalid_argument for a name that the shape does not have or another shape.
+  void set_matrix(const std::string& name, const Matrix& matrix);
+  void set_vector(const std::string& name, const float* data, int64_t count);
+  // Throws std::invalid_argument naming the first weight that is still missing.
+  void finish();
+
+  // Sets aside keys and values for blocks * block_tokens positions, zeroed; the old ones are lost.
+  void make_cache(int64_t blocks, int64_t block_tokens, bool bf16);
+
+  // Throws std::invalid_argument when a batch asks for anything outside its arrays, the cache,
+  // the vocabulary or the context, or writes a position twice.
+  void check(const Batch& batch) const;
+
+  void forward(const Batch& batch);
+
+ private:
+  struct Slot {
+    int64_t Z = 0, D = 0;  // D is 0 for a vector of Z
+    Matrix* matrix = nullptr;
+    const float** vector = nullptr;
+    bool filled = false;
+  };
+  struct Product {
+    const Affine* map;
+    const float* x;
+    float* y;
+    bool add;
+  };
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+
+  void name_affine(const std::string& name, Affine* affine, int64_t Z, int64_t D, bool bias);
+  void name_vector(const std::string& name, const float** vector, int64_t count);
+  Slot& slot(const std::string& name, int64_t Z, int64_t D);
+
+  void prepare(const Batch& batch);
+  void norm(const float* weight);
+  void multiply(std::initializer_list<Product> products);
+  void place(const LayerWeights& layer, int64_t index);
+  void attend(int64_t index);
+  void feed_forward(const LayerWeights& layer);
+  void logits();
+  template <class Row>
+  void rows(int64_t count, const Row& row);
+  void write(int64_t row, int64_t layer, const float* from, bool values);
+  char* cache_of(int64_t layer, bool values) const;
+
+  DecoderShape shape_;
+  Linear linear_;
+  Attention attention_;
+  Swiglu swiglu_;
+  Pool pool_;
+
+  std::map<std::string, Slot> slots_;
+  Matrix embed_;
+  const float* final_norm_ = nullptr;
+  Affine head_;
+  std::vector<LayerWeights> layers_;
+
+  std::unique_ptr<char, Free> cache_;  // [layers, 2, blocks, kv_heads, block_tokens, head_width]
+  int64_t blocks_ = 0, block_tokens_ = 0;
+  bool bf16_ = false;
+
+  Batch batch_;  // of the call under way
+  std::vector<int32_t> sequence_;  // of each row
+  std::vector<float> x_, h_, q_, k_, v_, gate_, up_, cosine_, sine_;
+  std::vector<std::vector<float>> scratch_;  // one per thread
+};
+
+}  // namespace sparing

@@ -1,0 +1,43 @@
+// y = x W^T + bias for weights of any of the four formats, with exact float32 activations.
+//
+// Layout     x [N, D] and y [N, y_stride] row-major float32; W [Z, D] row-major:
+//            fp32 as is; bf16 as uint16 bits; int8 codes; int4 two to a byte, even column in the
+//            low nibble, stored value + 8. int8 and int4 carry float32 scales [Z, D / group].
+// Numerics   A weight is decoded to float32 (code times scale, rounded once), and a product is
+//            summed over d in an order fixed by D and the variant alone. So an output has the
+//            same bits for any number of rows, any split of Z, and for a quantised matrix and its
+//            decoded float32 twin.
+// Overlap    y overlaps nothing; data needs the alignment of its element only.
+// Agreement  |variant - reference| <= 1e-6 * D^0.5 * sum |x w| (tests/kernels/test_native.py).
+#pragma once
+
+#include <cstdint>
+
+#include "isa.h"
+
+namespace sparing {
+
+enum class Kind : int { fp32 = 0, bf16 = 1, int8 = 2, int4 = 3 };
+
+struct Matrix {
+  const void* data = nullptr;
+  const float* scale = nullptr;  // [Z, D / group]; int8 and int4 only
+  int64_t Z = 0, D = 0;
+  int64_t group = 0;  // columns per scale; int8 and int4 only
+  Kind kind = Kind::fp32;
+};
+
+constexpr int64_t linear_tile = 4;  // output rows decoded together; scratch is this times D floats
+
+struct Linear {
+  // y[n, z] = x[n] . W[z] + bias[z] for z in [z_begin, z_end); added to y when `add`.
+  // bias may be null. scratch holds linear_tile * D floats of the calling thread.
+  void (*product)(const Matrix& w, const float* bias, const float* x, int64_t N, float* y,
+                  int64_t y_stride, bool add, int64_t z_begin, int64_t z_end, float* scratch);
+  // row[d] = W[z, d] in float32.
+  void (*decode)(const Matrix& w, int64_t z, float* row);
+};
+
+const Linear& linear_for(Isa isa);
+
+}  // namespace sparing

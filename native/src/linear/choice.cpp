@@ -1,0 +1,19 @@
+#include "linear.h"
+
+namespace sparing {
+
+extern const Linear linear_reference;
+#ifdef SPARING_X86
+extern const Linear linear_avx2, linear_avx512;
+#endif
+
+const Linear& linear_for(Isa isa) {
+#ifdef SPARING_X86
+  if (isa == Isa::avx512) return linear_avx512;
+  if (isa == Isa::avx2) return linear_avx2;
+#endif
+  (void)isa;
+  return linear_reference;
+}
+
+}  // namespace sparing

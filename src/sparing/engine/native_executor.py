@@ -1,0 +1,123 @@
+"""The C++ forward pass as an executor."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sparing.base.errors import CapacityError, require
+from sparing.engine.executor import Batch
+from sparing.kernels.native import NativeModel, processors
+from sparing.models.config import DecoderConfig
+from sparing.models.folder import ModelFolder, open_model
+from sparing.models.rope import attention_scale, inverse_frequencies
+
+KvDtype = Literal["auto", "fp32", "bf16"]
+SCORING_ROWS = 256  # rows of one forward call of `logits`
+
+
+class NativeExecutor:
+    """A model folder on this machine's processor, with its paged cache.
+
+    The cache is filled by whoever calls `forward`; `logits` uses its first blocks and is not for
+    use beside requests.
+    """
+
+    def __init__(
+        self,
+        model: Path | str | ModelFolder,
+        *,
+        kv_tokens: int,
+        block_tokens: int = 16,
+        threads: int | None = None,
+        kv_dtype: KvDtype = "auto",
+    ) -> None:
+        """Set aside `kv_tokens` positions (rounded up to whole blocks); auto keeps float32.
+
+        Errors: ConfigError for a setting out of range, ArtefactError for a damaged folder.
+        """
+        require(kv_tokens > 0, "kv_tokens", "a positive number", kv_tokens)
+        require(1 <= block_tokens <= 4096, "block_tokens", "1 to 4096", block_tokens)
+        require(threads is None or 1 <= threads <= 1024, "threads", "1 to 1024", threads)
+        require(kv_dtype in ("auto", "fp32", "bf16"), "kv_dtype", "auto, fp32 or bf16", kv_dtype)
+        folder = model if isinstance(model, ModelFolder) else open_model(Path(model))
+        config = folder.config
+        weights = dict(folder.weights.items())
+        self.config = config
+        self.vocab, self.context = config.vocab, config.context
+        self.block_tokens = block_tokens
+        self.blocks = -(-kv_tokens // block_tokens)
+        self.kv_dtype = "fp32" if kv_dtype == "auto" else kv_dtype
+        self.weight_bytes = sum(weight.nbytes for weight in weights.values())
+        self.kv_bytes = (2 * config.layers * config.kv_width * self.blocks * block_tokens) * (
+            4 if self.kv_dtype == "fp32" else 2
+        )
+        self._model = NativeModel(native_traits(config), weights, threads=threads or processors())
+        self._model.make_cache(self.blocks, block_tokens, self.kv_dtype)
+
+    @property
+    def threads(self) -> int:
+        """Threads that share a forward call."""
+        return self._model.threads
+
+    @property
+    def isa(self) -> str:
+        """Instruction set of the operations."""
+        return self._model.isa
+
+    def forward(self, batch: Batch) -> np.ndarray:
+        """As `Executor.forward`.  Errors: ShapeError naming the array that asks for too much."""
+        out_LV = np.empty((len(batch.logit_rows_L), self.vocab), np.float32)
+        self._model.forward(
+            batch.ids_N,
+            batch.positions_N,
+            batch.starts_R1,
+            batch.blocks_RP,
+            batch.logit_rows_L,
+            out_LV,
+        )
+        return out_LV
+
+    def logits(self, ids: Sequence[int]) -> np.ndarray:
+        """Logits after each of `ids`, as one sequence from position 0, in the first blocks.
+
+        Shapes: T ids -> float32 logits_TV.
+        Errors: CapacityError when the context or the cache is too short.
+        """
+        ids_T = np.asarray(ids, np.int32)
+        most = min(self.context, self.blocks * self.block_tokens)
+        if not 1 <= len(ids_T) <= most:
+            raise CapacityError(f"ids: expected 1 to {most} tokens, got {len(ids_T)}")
+        blocks_1P = np.arange(-(-len(ids_T) // self.block_tokens), dtype=np.int32)[None]
+        parts = [
+            self.forward(_chunk(ids_T, begin, blocks_1P))
+            for begin in range(0, len(ids_T), SCORING_ROWS)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def native_traits(config: DecoderConfig) -> dict[str, Any]:
+    """A model's traits as the C++ `DecoderShape`: rotary scalings become plain frequencies.
+
+    Dynamic stretching begins beyond `config.context`, which no sequence may pass, so its
+    frequencies here are the plain ones.
+    """
+    names = ("vocab", "width", "layers", "heads", "kv_heads", "head_width", "hidden", "context")
+    switches = ("norm_eps", "qkv_bias", "output_bias", "mlp_bias", "qk_norm", "tied")
+    traits = {name: getattr(config, name) for name in names + switches}
+    traits["rope_frequencies"] = [float(f) for f in inverse_frequencies(config)]
+    traits["rope_scale"] = float(attention_scale(config))
+    return traits
+
+
+def _chunk(ids_T: np.ndarray, begin: int, blocks_1P: np.ndarray) -> Batch:
+    ids_N = ids_T[begin : begin + SCORING_ROWS]
+    rows_N = np.arange(len(ids_N), dtype=np.int32)
+    return Batch(
+        ids_N=ids_N,
+        positions_N=rows_N + np.int32(begin),
+        starts_R1=np.array([0, len(ids_N)], np.int32),
+        blocks_RP=blocks_1P,
+        logit_rows_L=rows_N,
+    )

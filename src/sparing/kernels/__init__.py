@@ -1,0 +1,11 @@
+"""What a forward pass computes, how weights lie in memory, and the C++ that does the work.
+
+formats      float32, bfloat16, int8 and int4 weight records, numpy only
+reference    every operation written to be read; the law that the C++ is tested against
+choose       which instruction set the C++ uses on this machine, chosen once, with the reason
+native       the compiled library behind checks and messages
+
+Invariant: an output's bits depend on its own inputs and the instruction set alone, never on the
+batch, the split of a prompt or the number of threads (tests/kernels/test_native.py).
+Elsewhere: what a model is made of (models), torch modules (networks), who computes when (engine).
+"""

@@ -1,0 +1,152 @@
+"""The compiled library: weight records in, errors with names out, no arithmetic of its own."""
+
+import importlib
+import os
+from collections.abc import Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from sparing.base.errors import ShapeError, SparingError
+from sparing.kernels.choose import Choice, choose, wanted
+from sparing.kernels.formats import BFloat16, Float32, Int4, Int8
+
+Weight = Float32 | BFloat16 | Int8 | Int4
+
+
+@cache
+def library() -> ModuleType:
+    """The extension module.  Errors: SparingError when it was not built."""
+    try:
+        return importlib.import_module("sparing.kernels._native")
+    except ImportError as error:
+        raise SparingError(
+            f"the native library cannot be loaded ({error}); run `pip install .` in the source tree"
+        ) from error
+
+
+@cache
+def chosen() -> Choice:
+    """The instruction set of this process, from `SPARING_ISA` or the processor."""
+    return choose(library().isas(), wanted())
+
+
+def isa() -> str:
+    """Name of the instruction set that models of this process use."""
+    return chosen().isa
+
+
+def processors() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def linear(weight: Weight, x_ND: np.ndarray, *, isa: str | None = None) -> np.ndarray:
+    """As `reference.linear` without a bias, for a weight record; one thread."""
+    kind, data, scale = _parts(weight)
+    y_NZ = np.empty((len(x_ND), weight.shape[0]), np.float32)
+    with _named_errors():
+        library().linear(isa or chosen().isa, kind, data, scale, x_ND, y_NZ)
+    return y_NZ
+
+
+def rms_norm(x_ND: np.ndarray, weight_D: np.ndarray, eps: float) -> np.ndarray:
+    """As `reference.rms_norm`."""
+    y_ND = np.empty_like(x_ND)
+    with _named_errors():
+        library().rms_norm(x_ND, weight_D, eps, y_ND)
+    return y_ND
+
+
+def swiglu(gate_M: np.ndarray, up_M: np.ndarray, *, isa: str | None = None) -> np.ndarray:
+    """As `reference.swiglu` for one row."""
+    out_M = gate_M.copy()
+    with _named_errors():
+        library().swiglu(isa or chosen().isa, out_M, up_M)
+    return out_M
+
+
+class NativeModel:
+    """A decoder's weights, paged cache and threads in C++; one forward call at a time.
+
+    Weights are not copied unless they are unaligned, so a mapped file stays mapped.  A model
+    must not be used in a process forked after it was made.
+    """
+
+    def __init__(
+        self, traits: Mapping[str, Any], weights: Mapping[str, Weight], *, threads: int
+    ) -> None:
+        """`traits` are the fields of the C++ `DecoderShape`.
+
+        Errors: ShapeError naming a trait, or a weight that is missing, unknown or misshapen.
+        """
+        self.isa = chosen().isa
+        with _named_errors():
+            self._model = library().Model(dict(traits), self.isa, threads)
+            for name, weight in weights.items():
+                self._model.set_weight(name, *_parts(weight))
+            self._model.finish()
+
+    @property
+    def threads(self) -> int:
+        """Threads that share a forward call, the caller's among them."""
+        return self._model.threads
+
+    def make_cache(self, blocks: int, block_tokens: int, kv_dtype: str) -> None:
+        """Set aside zeroed keys and values; memory is taken as blocks are first written."""
+        with _named_errors():
+            self._model.make_cache(blocks, block_tokens, kv_dtype)
+
+    def forward(
+        self,
+        ids_N: np.ndarray,
+        positions_N: np.ndarray,
+        starts_R1: np.ndarray,
+        blocks_RP: np.ndarray,
+        logit_rows_L: np.ndarray,
+        out_LV: np.ndarray,
+    ) -> None:
+        """Write the rows' keys and values into their blocks and fill `out_LV`.
+
+        Errors: ShapeError when an array has another type or shape, or asks for anything outside
+            the vocabulary, the context or the cache.  Nothing is computed then.
+        """
+        with _named_errors():
+            self._model.forward(ids_N, positions_N, starts_R1, blocks_RP, logit_rows_L, out_LV)
+
+
+class _named_errors:
+    """The library's refusals as `ShapeError`."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind in (ValueError, IndexError, KeyError):
+            raise ShapeError(str(error)) from None
+        if kind in (TypeError, RuntimeError):
+            first = str(error).splitlines()[0] if str(error) else "wrong arguments"
+            raise ShapeError(
+                f"native call: expected contiguous arrays of the documented types; {first}"
+            ) from None
+
+
+def _parts(weight: Weight) -> tuple[str, np.ndarray, np.ndarray | None]:
+    """Kind, numbers and scales of a record as the library takes them; vectors become float32."""
+    if len(weight.shape) == 1:
+        return "fp32", _aligned(weight.dequantise()), None
+    if isinstance(weight, Float32):
+        return "fp32", _aligned(weight.array_ZD), None
+    if isinstance(weight, BFloat16):
+        return "bf16", _aligned(weight.bits_ZD), None
+    if isinstance(weight, Int8):
+        return "int8", _aligned(weight.code_ZD), _aligned(weight.scale_ZJ)
+    return "int4", _aligned(weight.packed), _aligned(weight.scale_ZJ)
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    return np.require(array, requirements=("C", "A"))

@@ -1,0 +1,74 @@
+"""Every operation of the decoder, written to be read.  numpy, in the precision of its inputs.
+
+Tests hand in float64 to get the value that float32 code should come close to.
+"""
+
+import numpy as np
+
+
+def rms_norm(x_ND: np.ndarray, weight_D: np.ndarray, eps: float) -> np.ndarray:
+    """Scale each row to unit root-mean-square, then by `weight_D`.
+
+    y = x / sqrt(mean(x^2) + eps) * weight,  the mean over D.
+
+    Shapes: x_ND, weight_D -> y_ND; any number of leading dimensions may stand for N.
+    Source: Zhang & Sennrich 2019, arXiv:1910.07467.
+    """
+    mean_N1 = np.mean(np.square(x_ND), axis=-1, keepdims=True)
+    return x_ND / np.sqrt(mean_N1 + eps) * weight_D
+
+
+def linear(x_ND: np.ndarray, weight_ZD: np.ndarray, bias_Z: np.ndarray | None = None) -> np.ndarray:
+    """y = x W^T + bias.
+
+    Shapes: x_ND, weight_ZD, bias_Z -> y_NZ.
+    """
+    y_NZ = x_ND @ weight_ZD.T
+    return y_NZ if bias_Z is None else y_NZ + bias_Z
+
+
+def rope(
+    x_NHK: np.ndarray, position_N: np.ndarray, frequency_Y: np.ndarray, scale: float = 1.0
+) -> np.ndarray:
+    """Turn pair y of every head, (x[y], x[y + Y]), by position * frequency[y].
+
+    Cosines and sines are multiplied by `scale`, which is 1 unless frequencies are stretched.
+
+    Shapes: x_NHK, position_N, frequency_Y with Y = K / 2 -> y_NHK.
+    Source: Su et al. 2021, arXiv:2104.09864; halves instead of neighbours form the pairs, as in
+        Hugging Face folders.
+    """
+    angle_N1Y = (position_N[:, None] * frequency_Y)[:, None, :]
+    cosine, sine = np.cos(angle_N1Y) * scale, np.sin(angle_N1Y) * scale
+    a_NHY, b_NHY = np.split(x_NHK, 2, axis=-1)
+    return np.concatenate((a_NHY * cosine - b_NHY * sine, b_NHY * cosine + a_NHY * sine), axis=-1)
+
+
+def attention(
+    q_THK: np.ndarray, k_SGK: np.ndarray, v_SGK: np.ndarray, *, position: int
+) -> np.ndarray:
+    """Causal attention of T positions, the first of them `position`, over the S positions so far.
+
+    out[t, h] = sum_s softmax_s(q[t, h] . k[s, g] / sqrt(K)) v[s, g],  s <= position + t,
+    where g = h // R is the key-value head that R = H / G query heads share.
+
+    Shapes: q_THK, k_SGK, v_SGK with S = position + T -> out_THK.
+    Source: Vaswani et al. 2017, arXiv:1706.03762; sharing: Ainslie et al. 2023, arXiv:2305.13245.
+    """
+    T, H, K = q_THK.shape
+    S, G, _ = k_SGK.shape
+    k_SHK, v_SHK = (np.repeat(x_SGK, H // G, axis=1) for x_SGK in (k_SGK, v_SGK))
+    score_HTS = np.einsum("thk,shk->hts", q_THK, k_SHK) / np.sqrt(K)
+    future_TS = np.arange(S) > position + np.arange(T)[:, None]
+    score_HTS = np.where(future_TS, -np.inf, score_HTS)
+    weight_HTS = np.exp(score_HTS - score_HTS.max(axis=-1, keepdims=True))
+    weight_HTS /= weight_HTS.sum(axis=-1, keepdims=True)
+    return np.einsum("hts,shk->thk", weight_HTS, v_SHK)
+
+
+def swiglu(gate_NM: np.ndarray, up_NM: np.ndarray) -> np.ndarray:
+    """silu(gate) * up, with silu(x) = x / (1 + exp(-x)).
+
+    Source: Shazeer 2020, arXiv:2002.05202.
+    """
+    return gate_NM / (1.0 + np.exp(-gate_NM)) * up_NM
