@@ -1,0 +1,50 @@
+"""What is known of a model folder, for /v1/models and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sparing.base.errors import ArtefactError
+from sparing.base.files import open_artefact
+from sparing.models.cost import parameters
+from sparing.models.folder import ModelFolder, open_model
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """Parameters, weight format, bytes, vocabulary and, where a ledger knows it, joules to make.
+
+    What is not known is left out.
+    """
+    model = open_model(folder)
+    facts: dict[str, Any] = {
+        "parameters": parameters(model.config),
+        "weights": _weights(model),
+        "weight_bytes": sum(weight.nbytes for weight in model.weights.values()),
+        "vocab": model.config.vocab,
+    }
+    try:
+        facts["content_hash"] = open_artefact(folder, kind="model").content_hash
+    except ArtefactError:  # a folder that another program wrote has no card of ours
+        return facts
+    joules = _joules_to_make(folder.parent / "ledger.sqlite", facts["content_hash"])
+    return facts if joules is None else facts | {"joules_to_make": joules}
+
+
+def _weights(model: ModelFolder) -> str:
+    """The format that most weights have, in words."""
+    if model.quantization:
+        scheme = model.quantization[0]
+        group = "one scale per row" if scheme.group is None else f"groups of {scheme.group}"
+        return f"int{scheme.bits}, {group}"
+    record = type(next(iter(model.weights.values()))).__name__
+    return {"Float32": "float32", "BFloat16": "bfloat16"}.get(record, record.lower())
+
+
+def _joules_to_make(ledger: Path, content_hash: str) -> float | None:
+    """The energy of the stages that led to an artefact, from the ledger of its run."""
+    if not ledger.is_file():
+        return None
+    from sparing.measure.ledger import Ledger, chain_cost
+
+    return chain_cost(Ledger(ledger).rows(), content_hash).total.joules

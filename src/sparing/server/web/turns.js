@@ -1,0 +1,116 @@
+// The conversation as elements; text is only ever set as text.
+
+import { rendered } from "./api.js";
+
+const list = () => document.getElementById("turns");
+const scroll = () => document.getElementById("scroll");
+
+export function element(tag, className = "", text = "") {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text) made.textContent = text;
+  return made;
+}
+
+/** Follow the end of the conversation unless the reader has scrolled away from it. */
+export function follow(always = false) {
+  const box = scroll();
+  if (always || box.scrollHeight - box.scrollTop - box.clientHeight < 120) box.scrollTop = box.scrollHeight;
+}
+
+export function addUser(text) {
+  const turn = element("li", "turn user");
+  turn.append(element("span", "hidden", "You: "), element("div", "said", text));
+  list().append(turn);
+  follow(true);
+}
+
+/** The model's turn: passages, words, a line of figures. */
+export class Answer {
+  constructor(model, { given = null } = {}) {
+    this.text = "";
+    this.turn = element("li", "turn model-turn working");
+    this.who = element("p", "who", model);
+    this.said = element("div", `said plain${given === null ? "" : " continued"}`);
+    if (given !== null) this.said.append(element("span", "given", given));
+    this.words = element("span");
+    this.said.append(this.words);
+    this.turn.append(this.who, this.said);
+    list().append(this.turn);
+    follow(true);
+  }
+
+  showPassages(passages, index) {
+    if (!passages?.length || this.found) return;
+    this.found = element("div", "found");
+    this.found.append(element("p", "who", `Found in ${index}`));
+    passages.forEach((passage, at) => this.found.append(card(passage, at)));
+    this.turn.insertBefore(this.found, this.who);
+    this.who.textContent += ", in its own words";
+    follow();
+  }
+
+  add(text) {
+    this.text += text;
+    this.words.append(text);
+    follow();
+  }
+
+  /** The last state: Markdown in place of plain text, and what it cost. */
+  async end(figures, { markdown }) {
+    this.turn.classList.remove("working");
+    if (markdown && this.text.trim()) await this.render();
+    if (!this.text && !this.fault) this.words.append(element("i", "soft", "(no words)"));
+    const foot = element("div", "foot");
+    for (const part of figures) foot.append(element("span", "", part));
+    if (this.text) foot.append(copyButton(this.text));
+    this.turn.append(foot);
+    follow();
+  }
+
+  async render() {
+    try {
+      const nodes = await rendered(this.text);
+      this.said.replaceChildren(...nodes);
+      this.said.classList.remove("plain");
+    } catch {
+      // The plain text stays.
+    }
+  }
+
+  fail(message) {
+    this.fault = element("p", "fault", message);
+    this.fault.setAttribute("role", "alert");
+    if (!this.text) this.said.hidden = true;
+    this.turn.append(this.fault);
+    follow();
+  }
+}
+
+function card(passage, at) {
+  const box = element("details", "passage");
+  box.open = at === 0;
+  const head = element("summary");
+  head.append(
+    element("span", "rank", String(at + 1)),
+    element("span", "title", passage.title || passage.source),
+    element("span", "score", `score ${passage.score.toFixed(2)}`),
+    element("span", "source", passage.source),
+  );
+  box.append(head, element("pre", "", passage.text));
+  return box;
+}
+
+function copyButton(text) {
+  const button = element("button", "", "Copy");
+  button.type = "button";
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Copying is not allowed here";
+    }
+  });
+  return button;
+}
