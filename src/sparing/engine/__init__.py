@@ -1,0 +1,20 @@
+"""Many requests, one model, tokens out.
+
+    request  ->  scheduler  ->  executor  ->  draw  ->  reply
+                 (pure)         (arrays)     (pure)
+
+    config, request      limits of the engine; what is asked of it
+    blocks, scheduler    which KV blocks are free; who computes next
+    executor, batch      what a model is to the engine; a plan laid out as arrays
+    native_executor      the C++ forward pass as an executor
+    sampling             from logits to a token: the distribution, and the draw
+    loop                 plan, forward, draw, commit
+    handle, reply        an answer as its reader sees it; its life inside, with one end
+    service              the engine in a thread, with any number of readers
+    capacity             how many tokens the cache may hold on this machine
+    llm, assemble        the face for everyone else; a folder wired into a running engine
+
+Invariant: memory pressure, company in the batch and cancellations of others may delay an answer
+and never change it; after the last reply every block is free; every request ends exactly once.
+Elsewhere: arithmetic (kernels), what a folder holds (models), text (tokenizer), HTTP (server).
+"""

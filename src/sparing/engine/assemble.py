@@ -1,0 +1,109 @@
+"""The one place that wires a model folder into a running engine."""
+
+from pathlib import Path
+
+from sparing.base.errors import ArtefactError
+from sparing.engine.blocks import BlockPool
+from sparing.engine.capacity import fit, free_memory_bytes
+from sparing.engine.config import EngineConfig
+from sparing.engine.executor import Executor
+from sparing.engine.llm import LLM
+from sparing.engine.loop import Engine
+from sparing.engine.native_executor import NativeExecutor
+from sparing.engine.scheduler import Scheduler
+from sparing.engine.service import Service
+from sparing.models.config import DecoderConfig
+from sparing.models.folder import open_model
+from sparing.tokenizer.text import Tokenizer
+
+__all__ = ["EngineConfig", "assemble", "find_model", "load"]
+
+_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|end_of_turn|>")
+"""End-of-turn tokens of published chat formats; they count where the template writes them."""
+
+_KV_BYTES = {"auto": 4, "fp32": 4, "bf16": 2}
+
+
+def load(path: Path | str, config: EngineConfig | None = None, *, name: str | None = None) -> LLM:
+    """A running engine for a Hugging Face folder, or for the model of a run's folder.
+
+    Errors: ArtefactError for a folder that cannot be read, ConfigError and CapacityError for
+    limits that do not fit the model or the memory.
+    """
+    config = config or EngineConfig()
+    folder = find_model(Path(path))
+    model = open_model(folder)
+    tokenizer = Tokenizer.load(folder)
+    fitted = fit(
+        config,
+        context=model.config.context,
+        kv_token_bytes=kv_token_bytes(model.config, config),
+        free_bytes=free_memory_bytes(),
+    )
+    resolved = fitted.config
+    assert resolved.kv_cache_tokens is not None
+    executor = NativeExecutor(
+        model,
+        kv_tokens=resolved.kv_cache_tokens,
+        block_tokens=resolved.block_tokens,
+        threads=resolved.threads,
+        kv_dtype=resolved.kv_cache_dtype,
+    )
+    eos = (*model.config.eos, *turn_ends(tokenizer))
+    return assemble(
+        executor, tokenizer, resolved,
+        eos=eos, name=name or Path(path).resolve().name, reason=fitted.reason,
+    )  # fmt: skip
+
+
+def assemble(
+    executor: Executor,
+    tokenizer: Tokenizer,
+    config: EngineConfig,
+    *,
+    eos: tuple[int, ...] = (),
+    name: str = "model",
+    reason: str = "",
+    check: bool = False,
+) -> LLM:
+    """A running engine around any executor; `check` accounts for every block in every step."""
+    context = min(config.max_model_len or executor.context, executor.context)
+    scheduler = Scheduler(
+        BlockPool(executor.blocks, executor.block_tokens),
+        max_num_seqs=config.max_num_seqs,
+        max_num_batched_tokens=config.max_num_batched_tokens,
+    )
+    service = Service(
+        Engine(scheduler, executor, context=context),
+        tokenizer,
+        context=context,
+        eos=eos if tokenizer.eos is None else (*eos, tokenizer.eos),
+        max_waiting=config.max_waiting,
+        check=check,
+    )
+    return LLM(service, tokenizer, executor, model_name=name, config=config, reason=reason)
+
+
+def find_model(path: Path) -> Path:
+    """The model folder: `path` itself, or `model` in it when it is a run's folder.
+
+    Errors: ArtefactError when there is neither.
+    """
+    for folder in (path, path / "model"):
+        if (folder / "config.json").is_file():
+            return folder
+    state = "no config.json in it" if path.is_dir() else "no such folder"
+    raise ArtefactError(f"{path}: {state}; expected a Hugging Face model folder or a run's folder")
+
+
+def kv_token_bytes(model: DecoderConfig, config: EngineConfig) -> int:
+    """Bytes of the keys and values of one token in all layers."""
+    numbers = 2 * model.layers * model.kv_heads * model.head_width
+    return numbers * _KV_BYTES[config.kv_cache_dtype]
+
+
+def turn_ends(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Tokens that end the assistant's turn in this tokenizer's chat format."""
+    source = tokenizer.template.source if tokenizer.template else ""
+    found = (tokenizer.id_of(token) for token in _TURN_ENDS if token in source)
+    return tuple(id for id in found if id is not None)

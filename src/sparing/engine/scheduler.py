@@ -1,0 +1,165 @@
+"""Who computes next: pure bookkeeping, without tensors, clocks or threads."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from sparing.base.errors import RequestError
+from sparing.engine.blocks import BlockPool
+from sparing.engine.request import Request
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A request on its way: its tokens, how many are in the cache, and where."""
+
+    request: Request
+    ids: list[int] = field(init=False)
+    """Prompt, then every token drawn so far."""
+    done: int = 0
+    """Leading tokens whose keys and values are in `blocks`."""
+    blocks: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.ids = list(self.request.prompt_ids)
+
+    @property
+    def left(self) -> int:
+        """Tokens to compute before the next draw."""
+        return len(self.ids) - self.done
+
+    @property
+    def output_ids(self) -> list[int]:
+        """Tokens drawn so far."""
+        return self.ids[len(self.request.prompt_ids) :]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Compute `count` tokens of a sequence from `start` on."""
+
+    sequence: Sequence
+    start: int
+    count: int
+
+    @property
+    def draws(self) -> bool:
+        """Whether a token can be drawn afterwards."""
+        return self.start + self.count == len(self.sequence.ids)
+
+
+class Scheduler:
+    """Continuous batching: decodes first, then prompt chunks, oldest first.
+
+    When blocks run out, the youngest gives all of its own up and starts again later, ahead of
+    all who wait; its tokens are kept, so its answer does not change.  The oldest always gets
+    what it needs, so something always moves.
+    """
+
+    def __init__(self, pool: BlockPool, *, max_num_seqs: int, max_num_batched_tokens: int) -> None:
+        assert max_num_batched_tokens >= max_num_seqs
+        self.pool = pool
+        self.max_num_seqs, self.max_num_batched_tokens = max_num_seqs, max_num_batched_tokens
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+        self.preemptions = 0
+
+    def check(self, request: Request) -> None:
+        """Refuse a request that could not finish even with every block to itself.
+
+        Errors: RequestError with the numbers.
+        """
+        tokens = len(request.prompt_ids) + request.max_tokens
+        needed = self.pool.blocks_for(tokens)
+        if needed > self.pool.blocks:
+            raise RequestError(
+                f"{tokens} tokens (prompt {len(request.prompt_ids)}, max_tokens "
+                f"{request.max_tokens}) need {needed} KV blocks of {self.pool.block_tokens}; "
+                f"the cache has {self.pool.blocks}. Lower max_tokens or raise kv_cache_tokens",
+                param="max_tokens",
+                code="context_length_exceeded",
+            )
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a sequence whose request passes `check`."""
+        self.check(sequence.request)
+        self.waiting.append(sequence)
+
+    def plan(self) -> list[Work]:
+        """What to compute in the next step, with blocks taken for all of it."""
+        plan: dict[Sequence, Work] = {}
+        budget = self.max_num_batched_tokens
+        preempted = self.preemptions
+        decodes = [sequence for sequence in self.running if sequence.left == 1]
+        prompts = [sequence for sequence in self.running if sequence.left > 1]
+        for sequence in (*decodes, *prompts):
+            count = min(sequence.left, budget)
+            if count and sequence in self.running and self._make_room(sequence, count, plan):
+                plan[sequence] = Work(sequence, sequence.done, count)
+                budget = self.max_num_batched_tokens - sum(work.count for work in plan.values())
+        while budget and self._may_admit(preempted):
+            sequence = self.waiting.popleft()
+            self.running.append(sequence)
+            count = min(sequence.left, budget)
+            self._grow(sequence, count)
+            plan[sequence] = Work(sequence, 0, count)
+            budget -= count
+        return [plan[sequence] for sequence in self.running if sequence in plan]
+
+    def commit(self, plan: list[Work]) -> None:
+        """Record that the plan was computed; drawn tokens are appended by the caller after."""
+        for work in plan:
+            work.sequence.done = work.start + work.count
+
+    def remove(self, sequence: Sequence) -> None:
+        """Forget a sequence, wherever it is, and free its blocks; harmless when gone."""
+        if sequence in self.running:
+            self.running.remove(sequence)
+            self._release(sequence)
+        elif sequence in self.waiting:
+            self.waiting.remove(sequence)
+
+    def check_invariants(self) -> None:
+        """Exact accounting, between steps."""
+        self.pool.check_invariants(sequence.blocks for sequence in self.running)
+        assert len(self.running) <= self.max_num_seqs
+        for sequence in self.running:
+            assert len(sequence.blocks) == self.pool.blocks_for(sequence.done), "blocks of a row"
+            assert sequence.left >= 1, "a sequence with nothing to compute"
+        for sequence in self.waiting:
+            assert not sequence.blocks, "a waiting sequence holds blocks"
+            assert sequence.done == 0, "a waiting sequence has progress"
+
+    def _may_admit(self, preempted: int) -> bool:
+        if not self.waiting or len(self.running) >= self.max_num_seqs:
+            return False
+        if preempted != self.preemptions:  # never in a step that had to push someone out
+            return False
+        head = self.waiting[0]  # room for all of it, or it would soon push itself out again
+        needed = self.pool.blocks_for(len(head.ids) + 1)
+        return not self.running or needed <= self.pool.free
+
+    def _make_room(self, sequence: Sequence, count: int, plan: dict[Sequence, Work]) -> bool:
+        """Take blocks for `count` more tokens, pushing out the youngest; False: pushed out."""
+        while not self._fits(sequence, count):
+            youngest = self.running.pop()
+            self._release(youngest)
+            self.waiting.appendleft(youngest)
+            self.preemptions += 1
+            plan.pop(youngest, None)
+            if youngest is sequence:
+                return False
+        self._grow(sequence, count)
+        return True
+
+    def _missing(self, sequence: Sequence, count: int) -> int:
+        return self.pool.blocks_for(sequence.done + count) - len(sequence.blocks)
+
+    def _fits(self, sequence: Sequence, count: int) -> bool:
+        return self._missing(sequence, count) <= self.pool.free
+
+    def _grow(self, sequence: Sequence, count: int) -> None:
+        sequence.blocks += self.pool.take(self._missing(sequence, count))
+
+    def _release(self, sequence: Sequence) -> None:
+        self.pool.give_back(sequence.blocks)
+        sequence.blocks, sequence.done = [], 0
