@@ -1,0 +1,79 @@
+"""What counting alone reaches: n-grams trained on the tokens that a model saw."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparing.base.errors import ArtefactError
+from sparing.base.files import CARD, hash_of, open_artefact
+from sparing.data.packing import Packing
+from sparing.data.shards import Shards
+from sparing.evaluation import ngram
+from sparing.evaluation.documents import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Training text for the n-grams, and what it is."""
+
+    documents: list[np.ndarray]
+    what: str
+
+
+def seen_by(model: Path, data: Path) -> Seen:
+    """The text that the model was trained on, from the card of the run that trained it.
+
+    Without such a card, or with one of other data, it is the whole train split; an n-gram that
+    has counted more than the model saw is only harder to beat.
+    """
+    shards = Shards.open(data)
+    steps = _training_stage(model, hash_of(data))
+    if steps is None:
+        return Seen(list(shards.documents("train")), "the whole train split")
+    packing = Packing(shards, seed=steps["seed"], context=steps["context"], batch=steps["batch"])
+    documents = list(packing.seen(steps["steps"]))
+    return Seen(documents, f"what {steps['steps']} training steps saw, each document once")
+
+
+def _training_stage(model: Path, data_hash: str) -> dict[str, int] | None:
+    """Steps, batch, context and seed of the training on this data; None where not known."""
+    if not (model / CARD).is_file():
+        return None
+    card = open_artefact(model)
+    if data_hash not in card.parents.values():
+        return None
+    known = {**card.stage, **card.facts}
+    found = {name: known.get(name) for name in ("steps", "batch", "context", "seed")}
+    return found if all(type(value) is int for value in found.values()) else None
+
+
+def ngram_figures(
+    orders: tuple[int, ...], model: Path, data: Path, text: Sample
+) -> list[dict[str, Any]]:
+    """Bits per byte of each order on the sample's tokens.
+
+    Errors:
+        ArtefactError: the data is not a shards folder, so that there is nothing to count.
+    """
+    if not data.is_dir():
+        raise ArtefactError(f"{data}: n-grams need a shards folder with a train split")
+    seen, vocab = seen_by(model, data), Shards.open(data).vocab_size
+    return [_figure(order, seen, text, vocab) for order in orders]
+
+
+def _figure(order: int, seen: Seen, text: Sample, vocab: int) -> Mapping[str, Any]:
+    begin = time.perf_counter()
+    held = [document.ids_N for document in text.documents]
+    model = ngram.fit(seen.documents, order=order, vocab=vocab, bos=int(held[0][0]))
+    return {
+        "order": order,
+        "bits_per_byte": ngram.bits_per_byte(model, held, text.text_bytes),
+        "method": "interpolated Kneser-Ney, one discount per order",
+        "trained_on": seen.what,
+        "train_tokens": sum(len(document) - 1 for document in seen.documents),
+        "seconds": time.perf_counter() - begin,
+    }
