@@ -43,19 +43,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from sparing.data.build import build
+    from sparing.data.build import build_corpus
     from sparing.data.config import DataConfig
 
     settings = common.config_from(args, DataConfig, sources=tuple(args.sources))
-    return common.stage(args, "data.build", build, settings)
+    return common.stage(args, "data.build", build_corpus, settings)
 
 
 def _tokenize(args: argparse.Namespace) -> int:
     from sparing.data.config import TokenizeConfig
-    from sparing.data.tokenize import tokenize
+    from sparing.data.tokenize import tokenize_corpus
 
     settings = common.config_from(args, TokenizeConfig, corpus=args.corpus)
-    return common.stage(args, "data.tokenize", tokenize, settings)
+    return common.stage(args, "data.tokenize", tokenize_corpus, settings)
 
 
 def _inspect(args: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ from sparing.data.sieve import STEPS, Part, parts, sieve
 from sparing.data.sources import choose, find
 
 
-def build(
+def build_corpus(
     config: DataConfig, out: Path, *, resume: bool = False, overwrite: bool = False
 ) -> StageResult:
     """Make a corpus folder from the sources.

@@ -20,6 +20,10 @@ class Document:
     """Path inside its source, with `#n` for a piece of a long file, `:n` for line n of a jsonl."""
     kind: str
     """One of KINDS."""
+    title: str = ""
+    """Title of a jsonl record, where it has one; search uses it, training does not."""
+    key: str = ""
+    """Identity (`_id` or `id`) of a jsonl record, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,13 +172,13 @@ def _jsonl(
             continue
         cut = file.packed and not line.endswith(b"\n")  # what is left of a damaged file
         reason = "record cut off" if cut else "not JSON"
-        text = _record(line, name, limits.text_field, reason, count)
-        if text is not None:
-            count.keep(len(line), len(text.encode()))
-            yield Document(text, name, "text")
+        record = _record(line, name, limits.text_field, reason, count)
+        if record is not None:
+            count.keep(len(line), len(record.text.encode()))
+            yield record
 
 
-def _record(line: bytes, name: str, field: str, reason: str, count: Count) -> str | None:
+def _record(line: bytes, name: str, field: str, reason: str, count: Count) -> Document | None:
     decoded = decode(line, name, count)
     if decoded is None:
         return None
@@ -187,11 +187,23 @@ def _record(line: bytes, name: str, field: str, reason: str, count: Count) -> st
     except (ValueError, RecursionError):
         count.drop(reason, name, len(line))
         return None
-    text = record.get(field) if isinstance(record, dict) else None
-    if not isinstance(text, str):
+    if not isinstance(record, dict) or not isinstance(record.get(field), str):
         count.drop(f"no text in field {field!r}", name, len(line))
         return None
-    whole = text.encode("utf-8", errors="replace")  # a lone surrogate cannot be stored
-    if (repaired := whole.decode()) != text:
+    text = _storable(record[field])
+    if text != record[field]:
         count.note("lone surrogate repaired", name)
-    return repaired
+    key = record.get("_id", record.get("id", ""))
+    title = record.get("title", "")
+    return Document(
+        text,
+        name,
+        "text",
+        title=_storable(title) if isinstance(title, str) else "",
+        key=_storable(str(key)) if isinstance(key, (str, int)) else "",
+    )
+
+
+def _storable(text: str) -> str:
+    """A lone surrogate, which JSON can hold and UTF-8 cannot, becomes a question mark."""
+    return text.encode("utf-8", errors="replace").decode()

@@ -83,7 +83,7 @@ def _control(tokenizer: Any, settings: dict[str, Any], name: str, folder: Path) 
     return int(number)
 
 
-def tokenize(
+def tokenize_corpus(
     config: TokenizeConfig, out: Path, *, resume: bool = False, overwrite: bool = False
 ) -> StageResult:
     """Write the corpus as token shards, with the tokenizer beside them.

@@ -42,7 +42,7 @@ LONGEST_TOKEN = 32
 class TokenizerConfig:
     """What to learn a vocabulary from, and how large it is."""
 
-    data: Path
+    corpus: Path
     """Corpus folder, or a folder or file of text."""
     vocab_size: int = 4096
     """Ids in all, control tokens and bytes included."""
@@ -63,7 +63,7 @@ class TokenizerConfig:
         require(self.sample_bytes >= 1, "sample_bytes", "at least 1", self.sample_bytes)
 
 
-def train(
+def train_tokenizer(
     config: TokenizerConfig, out: Path, *, resume: bool = False, overwrite: bool = False
 ) -> StageResult:
     """Learn a tokenizer from the corpus's training split and write its folder.
@@ -74,15 +74,15 @@ def train(
     exists.
     """
     stage = {"verb": "tokenizer train", **to_tree(config)}
-    parents = {"corpus": hash_of(config.data)}
+    parents = {"corpus": hash_of(config.corpus)}
     if resume and out.exists():
         done = open_artefact(out, kind="tokenizer")
         if done.stage == stage and done.parents == parents:
             return StageResult(artefact=out, facts=done.facts)
     check_free(out, overwrite=overwrite)
-    texts = sample(config.data, config.sample_bytes)
+    texts = sample(config.corpus, config.sample_bytes)
     if not texts:
-        raise ConfigError(f"data: {config.data} has no text within sample_bytes")
+        raise ConfigError(f"corpus: {config.corpus} has no text within sample_bytes")
     with lock(out):
         trained = learn(texts, config.vocab_size, config.min_frequency)
         with new_artefact(
@@ -106,7 +106,7 @@ def read_texts(data: Path) -> Iterator[str]:
     files = [data] if data.is_file() else sorted(data.rglob("*"))
     files = [path for path in files if path.is_file() and not path.name.startswith(".")]
     if not files:
-        raise ConfigError(f"data: {data} holds neither train-*.parquet nor text files")
+        raise ConfigError(f"corpus: {data} holds neither train-*.parquet nor text files")
     for path in files:
         yield path.read_bytes().decode("utf-8", errors="replace")
 
