@@ -4,8 +4,8 @@ import random
 
 import numpy as np
 import pytest
-from engine.toy import ToyExecutor, alone
 
+from engine.toy import ToyExecutor, alone
 from sparing.base.errors import RequestError
 from sparing.engine.blocks import BlockPool
 from sparing.engine.loop import Engine
@@ -135,9 +135,11 @@ def test_the_youngest_gives_way_and_goes_first_again():
 def test_what_can_never_fit_is_refused_with_the_numbers():
     scheduler = Scheduler(BlockPool(4, 4), max_num_seqs=2, max_num_batched_tokens=8)
     scheduler.check(request(0, [1] * 8, 8))
-    with pytest.raises(RequestError, match="17 tokens .*need 5 KV blocks of 4; the cache has 4"):
+    with pytest.raises(RequestError, match=r"17 tokens .*need 5 KV blocks of 4; the cache has 4"):
         scheduler.add(Sequence(request(0, [1] * 8, 9)))
-    with pytest.raises(RequestError, match="context is 16.*12 and max_tokens asks for 5: 17") as at:
+    with pytest.raises(
+        RequestError, match=r"context is 16.*12 and max_tokens asks for 5: 17"
+    ) as at:
         admit("a", (1,) * 12, Sampling(max_tokens=5), context=16, vocab=VOCAB, seed=0)
     assert at.value.code == "context_length_exceeded"
     assert admit("a", (1,) * 12, Sampling(), context=16, vocab=VOCAB, seed=0).max_tokens == 4

@@ -69,7 +69,7 @@ class ToyExecutor:
         assert len(set(used.tolist())) == len(used), "two rows share a block"
 
 
-def alone(prompt_ids: list[int], count: int, vocab: int, choose) -> list[int]:  # noqa: ANN001
+def alone(prompt_ids: list[int], count: int, vocab: int, choose) -> list[int]:
     """What the toy answers without any engine: `choose(logits, ids so far)` for each token."""
     ids = list(prompt_ids)
     for _ in range(count):

@@ -6,10 +6,10 @@ import pytest
 import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizer.tiny import byte_level_json, llama_like_json
 
 from sparing.tokenizer.stream import Detokenizer, StopMatcher, TextStream
 from sparing.tokenizer.text import Tokenizer
+from tokenizer.tiny import byte_level_json, llama_like_json
 
 OURS = Tokenizer(tokenizers.Tokenizer.from_str(byte_level_json()), {})
 LLAMA = Tokenizer(tokenizers.Tokenizer.from_str(llama_like_json()), {})

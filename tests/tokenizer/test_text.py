@@ -5,10 +5,10 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizer.tiny import CHATML, SPECIAL, llama_like_json, write, write_byte_level
 
 from sparing.base.errors import ArtefactError, RequestError
 from sparing.tokenizer.text import Tokenizer
+from tokenizer.tiny import CHATML, SPECIAL, llama_like_json, write, write_byte_level
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,23 @@ from functools import cache
 from pathlib import Path
 
 import tokenizers
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 SPECIAL = ["<|bos|>", "<|eos|>", "<|im_start|>", "<|im_end|>"]
 TEXTS = [
     "the quick brown fox jumps over the lazy dog and the other dog sleeps",
     "def add(a, b):\n    return a + b  # the sum of the two numbers\n",
-    "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich",
-    "\u4f60\u597d\uff0c\u4e16\u754c \u0645\u0631\u062d\u0628\u0627 \U0001f600\U0001f680 na\u00efve caf\u00e9",
+    "Zw\u00f6lf Boxk\u00e4mpfer jagen Viktor quer \u00fcber den gro\u00dfen Sylter Deich",
+    "\u4f60\u597d\uff0c\u4e16\u754c \u0645\u0631\u062d\u0628\u0627 \U0001f600\U0001f680",
+    "na\u00efve caf\u00e9",
     "the end of the story is not the end of the world, said the fox to the dog",
 ]
 CHATML = (
@@ -41,7 +50,15 @@ def byte_level_json() -> str:
 def llama_like_json() -> str:
     """Metaspace pieces with byte fallback, decoded as Llama 2's."""
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
-    pieces += ["\u2581", *"abcdefghijklmnopqrstuvwxyz", "\u2581a", "\u2581b", "ab", "\u2581ab", "\u00e9"]
+    pieces += [
+        "\u2581",
+        *"abcdefghijklmnopqrstuvwxyz",
+        "\u2581a",
+        "\u2581b",
+        "ab",
+        "\u2581ab",
+        "\u00e9",
+    ]
     vocab = {piece: id for id, piece in enumerate(pieces)}
     merges = [("\u2581", "a"), ("\u2581", "b"), ("a", "b"), ("\u2581a", "b")]
     model = models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from sparing.base.errors import RequestError
-from sparing.engine.handle import Handle
+from sparing.engine.handle import Delta, Handle, Timing, Usage
 from sparing.engine.loop import Engine, Outcome
 from sparing.engine.reply import Reply
 from sparing.engine.request import Sampling, admit
 from sparing.tokenizer.stream import TextStream
 from sparing.tokenizer.text import Tokenizer
+
+__all__ = ["Delta", "Handle", "Service", "Stats", "Timing", "Usage"]
 
 _CONTEXT_TOKENS = 8
 """End of the prompt that settles the spacing of the first word."""
