@@ -58,7 +58,7 @@ def fingerprint() -> str:
     for path in sources:
         if path.is_file():
             digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
-    for path in sorted((ROOT / "src").rglob("*.py")):  # an editable install lists its modules
+    for path in sorted((ROOT / "src").rglob("__init__.py")):  # an editable install lists packages
         digest.update(str(path.relative_to(ROOT)).encode())
     return digest.hexdigest()
 

@@ -59,17 +59,8 @@ def installed_megabytes() -> float:
         python = shutil.which("python3")  # the venv has no pip; the system's python does
         subprocess.run(
             [
-                python,
-                "-m",
-                "pip",
-                "--disable-pip-version-check",
-                "install",
-                "--quiet",
-                "--target",
-                folder,
-                "-c",
-                ROOT / "constraints.txt",
-                ROOT,
+                *(python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"),
+                *("--target", folder, "-c", ROOT / "constraints.txt", ROOT),
             ],
             check=True,
         )
