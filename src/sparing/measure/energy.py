@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sparing.measure import clock
 from sparing.measure.units import Label, weakest
@@ -98,7 +98,7 @@ class NvmlCounter:
 
     label: Label = "measured"
 
-    def __init__(self, nvml: object, handles: Sequence[object]) -> None:
+    def __init__(self, nvml: Any, handles: Sequence[Any]) -> None:
         self.name = f"NVML, {len(handles)} GPU" + ("s" if len(handles) > 1 else "")
         self._nvml, self._handles = nvml, tuple(handles)
         self._start = self._millijoules()
@@ -140,7 +140,7 @@ def rapl_counters(root: Path = POWERCAP) -> tuple[list[RaplCounter], str]:
 def nvml_counters() -> tuple[list[NvmlCounter], str]:
     """A counter of the GPUs that have one, and why there is none (else "")."""
     try:
-        import pynvml
+        import pynvml  # type: ignore[missing-import]  # of nvidia-ml-py, where there is a GPU
     except ImportError:
         return [], "no nvidia-ml-py"
     try:

@@ -20,6 +20,7 @@ from typing import Any
 
 from sparing.base.errors import ArtefactError
 from sparing.base.files import read_json, write_atomic
+from sparing.base.home import home
 from sparing.measure import memory
 from sparing.measure.units import Label
 
@@ -92,11 +93,6 @@ class Machine:
     def to_tree(self) -> dict[str, Any]:
         """As a plain dictionary."""
         return asdict(self)
-
-
-def home() -> Path:
-    """`$SPARING_HOME`, else ~/.cache/sparing."""
-    return Path(os.environ.get("SPARING_HOME", "~/.cache/sparing")).expanduser()
 
 
 @lru_cache(maxsize=1)
