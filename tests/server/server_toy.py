@@ -3,6 +3,8 @@
 import contextlib
 import json
 import socket
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ from sparing.engine.scheduler import Scheduler
 from sparing.engine.service import Service
 from sparing.measure.energy import Reading
 from sparing.server.app import create_app
+from sparing.server.run import listen, serve, url_of
 from sparing.server.settings import ServerSettings
 from sparing.tokenizer.text import Tokenizer
 
@@ -182,3 +185,23 @@ def until(claim: Callable[[], bool], seconds: float = 10.0) -> None:
     while not claim():
         assert time.monotonic() < end, "it did not come true in time"
         time.sleep(0.01)
+
+
+def main(pause: str, drain_seconds: str) -> None:
+    """A toy server as a process of its own, for signals."""
+    settings = ServerSettings(port=0)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        toy_llm(Path(folder), pause=float(pause)) as llm,
+        listen(settings) as door,
+    ):
+        serve(
+            create_app(llm, settings),
+            door,
+            drain_seconds=float(drain_seconds),
+            on_ready=lambda: print(f"ready at {url_of(door)}", flush=True),
+        )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -59,11 +59,12 @@ def run(args: argparse.Namespace) -> int:
     engine, measure = config_from(args, EngineConfig), config_from(args, MeasureConfig)
     settings = config_from(args, ServerSettings, key_digests=_digests(args))
     settings = replace(settings, max_requests=engine.max_num_seqs + engine.max_waiting)
+    indexes = open_indexes(args.index)
     with listen(settings) as door, load(model, engine, name=settings.served_model_name) as llm:
         app = create_app(
             llm,
             settings,
-            indexes=open_indexes(args.index),
+            indexes=indexes,
             meter=server_meter(measure.watts_per_core),
             measure=measure,
             facts=facts_of(find_model(model)),

@@ -27,7 +27,7 @@ from sparing.server.events import EventStream, chunks, gather, until_gone
 from sparing.server.fields import checked, text
 from sparing.server.gate import Gate
 from sparing.server.guard import OPEN_PATHS, Guard
-from sparing.server.indexes import Searcher, find, shown
+from sparing.server.indexes import Hit, Searcher, find, shown
 from sparing.server.pages import pages
 from sparing.server.prepare import check_model, prepare, question_of
 from sparing.server.protocol import Ask, parse_chat, parse_completion
@@ -221,7 +221,7 @@ async def _body(request: Request, served: Served) -> dict[str, Any]:
 
 async def _answer(request: Request, served: Served, ask: Ask) -> Any:
     check_model(ask.model, served.name)
-    hits = ()
+    hits: tuple[Hit, ...] = ()
     if ask.index is not None:
         hits = await find(served.indexes, ask.index, question_of(ask), ask.passages)
     prepared = await asyncio.to_thread(
@@ -234,7 +234,7 @@ async def _answer(request: Request, served: Served, ask: Ask) -> Any:
         model=served.name,
         chat=chat,
         spell=served.llm.tokenizer.token_bytes,
-        passages=shown(prepared.hits),
+        passages=shown(hits, prepared.in_prompt),
     )
     answer = Answer(
         prepared,

@@ -63,14 +63,15 @@ async def find(indexes: Mapping[str, Searcher], name: str, query: str, k: int) -
     return tuple(await asyncio.to_thread(indexes[name].search, query, k))
 
 
-def shown(hits: Sequence[Hit]) -> list[dict[str, Any]]:
-    """Passages as they stand in an answer."""
+def shown(hits: Sequence[Hit], in_prompt: int) -> list[dict[str, Any]]:
+    """Passages as they stand in an answer; the first `in_prompt` were put before the question."""
     return [
         {
             "title": hit.title,
             "source": hit.source,
             "score": round(float(hit.score), 4),
             "text": hit.text[:PASSAGE_CHARS],
+            "in_prompt": at < in_prompt,
         }
-        for hit in hits
+        for at, hit in enumerate(hits)
     ]

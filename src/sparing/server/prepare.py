@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 CHARS_PER_TOKEN = 3
 """Passages get this many characters per free token; less than text has, so that most fit."""
 
+ANSWER_TOKENS = 64
+"""Room kept for an answer whose length is not stated."""
+
+SHORTER = 4
+"""How often passages that do not fit are halved before they are left out."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -36,8 +42,8 @@ class Prepared:
     jobs: tuple[Job, ...]
     echoes: tuple[str, ...]
     """Text before each choice: the prompt with `echo`, else nothing."""
-    hits: tuple[Hit, ...]
-    """Passages that were put before the question."""
+    in_prompt: int
+    """How many of the found passages, best first, had room before the question."""
 
 
 def check_model(asked: str | None, served: str) -> None:
@@ -77,7 +83,7 @@ def prepare(llm: LLM, ask: Ask, hits: tuple[Hit, ...], *, most: int) -> Prepared
     count = ask.n * max(1, len(ask.prompts))
     if count > most:
         raise RequestError(f"n: at most {most} choices, got {count}", param="n")
-    rows, used = _rows(llm, ask, hits)
+    rows, in_prompt = _rows(llm, ask, hits)
     for ids in rows:
         check_room(len(ids), ask.max_tokens, llm.service.context)
     sampling = sampling_of(ask)
@@ -87,7 +93,7 @@ def prepare(llm: LLM, ask: Ask, hits: tuple[Hit, ...], *, most: int) -> Prepared
         for nth in range(ask.n)
     )
     echoes = tuple(_echo(llm, ask, job.prompt) for job in jobs)
-    return Prepared(jobs=jobs, echoes=echoes, hits=used)
+    return Prepared(jobs=jobs, echoes=echoes, in_prompt=in_prompt)
 
 
 def _echo(llm: LLM, ask: Ask, at: int) -> str:
@@ -126,28 +132,40 @@ def check_room(prompt: int, asked: int | None, context: int) -> None:
         )
 
 
-def _rows(llm: LLM, ask: Ask, hits: tuple[Hit, ...]) -> tuple[list[Sequence[int]], tuple[Hit, ...]]:
+def _rows(llm: LLM, ask: Ask, hits: tuple[Hit, ...]) -> tuple[list[Sequence[int]], int]:
     """Ids of each prompt; passages are shortened, then dropped, until the prompt has room."""
     bare = _encode(llm, ask)
     if not hits:
-        return bare, ()
-    room = llm.service.context - len(bare[0]) - min(ask.max_tokens or 64, llm.service.context // 2)
-    for kept in range(len(hits), 0, -1):
-        rows = _encode(llm, _with_passages(ask, hits[:kept], max(0, room) * CHARS_PER_TOKEN))
-        if len(rows[0]) + (ask.max_tokens or 1) <= llm.service.context:
-            return rows, hits[:kept]
-    return bare, ()
+        return bare, 0
+    context = llm.service.context
+    room = context - len(bare[0]) - min(ask.max_tokens or ANSWER_TOKENS, context // 2)
+    budget_chars = max(0, room) * CHARS_PER_TOKEN
+    for _ in range(SHORTER):
+        fuller, in_prompt = _with_passages(ask, hits, budget_chars)
+        rows = _encode(llm, fuller)
+        if in_prompt and len(rows[0]) + (ask.max_tokens or 1) <= context:
+            return rows, in_prompt
+        budget_chars //= 2
+    return bare, 0
 
 
-def _with_passages(ask: Ask, hits: Sequence[Hit], budget_chars: int) -> Ask:
-    from sparing.retrieval.prompt import with_passages
+def _with_passages(ask: Ask, hits: Sequence[Hit], budget_chars: int) -> tuple[Ask, int]:
+    """The request with passages before its question, and how many fitted."""
+    from sparing.retrieval.prompt import MARK, with_passages
 
-    text = with_passages(question_of(ask), hits, budget_chars)
+    question = question_of(ask)
+    text = with_passages(question, hits, budget_chars)
+    before = text[: len(text) - len(question)]
+    heads = (
+        MARK.format(number=number, name=hit.title or "passage", source=hit.source)
+        for number, hit in enumerate(hits, start=1)
+    )
+    count = sum(head in before for head in heads)
     if ask.prompts:
-        return replace(ask, prompts=(text,))
+        return replace(ask, prompts=(text,)), count
     last = max(at for at, turn in enumerate(ask.messages) if turn.role == "user")
     turns = (*ask.messages[:last], Message(role="user", content=text), *ask.messages[last + 1 :])
-    return replace(ask, messages=turns)
+    return replace(ask, messages=turns), count
 
 
 def _encode(llm: LLM, ask: Ask) -> list[Sequence[int]]:

@@ -104,7 +104,7 @@ async function send() {
       if (event.usage && !choice) usage = event.usage;
       if (!choice) continue;
       const piece = chat ? choice.delta.content : choice.text;
-      if (piece) { live.take(event.usage); answer.add(piece); }
+      if (piece) { live.take(event.usage); answer.add(piece, { markdown: chat }); }
       reason = choice.finish_reason ?? reason;
     }
   } catch (error) {

@@ -13,6 +13,9 @@ export const joulesText = (joules) =>
   joules === null || joules === undefined ? "unknown"
     : joules < 1 ? `${figure(joules * 1000)} mJ` : joules < 1e4 ? `${figure(joules)} J` : `${figure(joules / 1e3)} kJ`;
 
+/** A figure and its unit, in joules or thousandths of them. */
+const perToken = (each) => (each !== null && each < 0.1 ? [figure(each * 1000), "mJ"] : [figure(each), "J"]);
+
 const secondsText = (s) => (s < 1 ? `${figure(s * 1000, 2)} ms` : `${figure(s)} s`);
 
 const session = { answers: 0, tokens: 0, joules: 0, known: true };
@@ -27,6 +30,7 @@ export class Live {
     this.rates = [];
     this.timer = setInterval(() => this.draw(), 150);
     byId("strip-state").textContent = "waiting";
+    byId("strip-joules").textContent = "";
     for (const id of ["rate", "joules", "first", "tokens", "energy", "carbon"]) byId(id).textContent = "-";
     draw([]);
   }
@@ -51,7 +55,7 @@ export class Live {
     while (this.marks.length > 2 && now - this.marks[1][0] > WINDOW_MS) this.marks.shift();
     if (this.marks.length < 2) return null;
     const [[t0, n0], [t1, n1]] = [this.marks[0], this.marks.at(-1)];
-    return t1 > t0 ? ((n1 - n0) * 1000) / (Math.max(t1, now - 250) - t0) : null;
+    return t1 - t0 > 250 ? ((n1 - n0) * 1000) / (Math.max(t1, now - 250) - t0) : null;
   }
 
   draw() {
@@ -92,13 +96,16 @@ function showCost(usage) {
   byId("tokens").textContent = `${given} in, ${tokens} out`;
   const joules = sparing?.joules ?? null;
   const each = joules !== null && tokens > 0 ? joules / tokens : null;
-  byId("joules").textContent = byId("strip-joules").textContent = figure(each);
+  const [value, unit] = perToken(each);
+  byId("joules").textContent = value;
+  byId("joules-unit").textContent = `${unit} per token`;
+  byId("strip-joules").textContent = each === null ? "" : `${value} ${unit}/tok`;
   byId("energy").textContent = joulesText(joules);
   byId("carbon").textContent = sparing?.gco2e == null ? "unknown"
     : sparing.gco2e < 0.01 ? `${figure(sparing.gco2e * 1e3)} mg` : `${figure(sparing.gco2e)} g`;
   const label = byId("label");
   label.hidden = !sparing?.label;
-  label.textContent = sparing?.label ?? "";
+  label.textContent = `energy ${sparing?.label ?? ""}`;
   label.classList.toggle("measured", sparing?.label === "measured");
   byId("method-box").hidden = !sparing?.method;
   byId("method").textContent = sparing?.method ?? "";
@@ -109,7 +116,7 @@ function add(usage) {
   session.tokens += usage.completion_tokens;
   if (usage.sparing?.joules == null) session.known = false;
   else session.joules += usage.sparing.joules;
-  const energy = session.known ? `, ${joulesText(session.joules)}` : "";
+  const energy = session.known ? `, ${joulesText(session.joules).replace(" ", "\u00a0")}` : "";
   const plural = session.answers === 1 ? "answer" : "answers";
   byId("session").textContent =
     `This session: ${session.answers} ${plural}, ${session.tokens.toLocaleString("en")} tokens${energy}`;

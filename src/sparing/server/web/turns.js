@@ -2,6 +2,8 @@
 
 import { rendered } from "./api.js";
 
+const RENDER_MS = 500;
+const BLOCKS = new Set(["P", "UL", "OL", "LI", "PRE", "BLOCKQUOTE", "TABLE", "TBODY", "TR", "TD", "H1", "H2", "H3", "H4"]);
 const list = () => document.getElementById("turns");
 const scroll = () => document.getElementById("scroll");
 
@@ -33,8 +35,10 @@ export class Answer {
     this.who = element("p", "who", model);
     this.said = element("div", `said plain${given === null ? "" : " continued"}`);
     if (given !== null) this.said.append(element("span", "given", given));
-    this.words = element("span");
+    this.words = element("span", "tail");
     this.said.append(this.words);
+    this.rendering = false;
+    this.renderedAt = performance.now();
     this.turn.append(this.who, this.said);
     list().append(this.turn);
     follow(true);
@@ -50,15 +54,18 @@ export class Answer {
     follow();
   }
 
-  add(text) {
+  /** Text as it comes; with `markdown` what is there so far is rendered now and then. */
+  add(text, { markdown }) {
     this.text += text;
     this.words.append(text);
+    if (markdown && !this.rendering && performance.now() - this.renderedAt > RENDER_MS) this.render();
     follow();
   }
 
   /** The last state: Markdown in place of plain text, and what it cost. */
   async end(figures, { markdown }) {
     this.turn.classList.remove("working");
+    while (this.rendering) await new Promise((done) => setTimeout(done, 20));
     if (markdown && this.text.trim()) await this.render();
     if (!this.text && !this.fault) this.words.append(element("i", "soft", "(no words)"));
     const foot = element("div", "foot");
@@ -68,14 +75,22 @@ export class Answer {
     follow();
   }
 
+  /** The text so far as Markdown; what came meanwhile follows it as plain text. */
   async render() {
+    const text = this.text;
+    this.rendering = true;
     try {
-      const nodes = await rendered(this.text);
-      this.said.replaceChildren(...nodes);
+      const nodes = await rendered(text);
       this.said.classList.remove("plain");
+      this.said.replaceChildren(...nodes);
+      this.words = element("span", "tail", this.text.slice(text.length));
+      lastBlock(this.said).append(this.words);
+      follow();
     } catch {
       // The plain text stays.
     }
+    this.rendering = false;
+    this.renderedAt = performance.now();
   }
 
   fail(message) {
@@ -87,6 +102,12 @@ export class Answer {
   }
 }
 
+/** Where text goes on: the innermost block at the end. */
+function lastBlock(node) {
+  const last = node.lastElementChild;
+  return last && BLOCKS.has(last.tagName) ? lastBlock(last) : node;
+}
+
 function card(passage, at) {
   const box = element("details", "passage");
   box.open = at === 0;
@@ -94,7 +115,7 @@ function card(passage, at) {
   head.append(
     element("span", "rank", String(at + 1)),
     element("span", "title", passage.title || passage.source),
-    element("span", "score", `score ${passage.score.toFixed(2)}`),
+    element("span", "score", passage.in_prompt ? `score ${passage.score.toFixed(2)}` : "no room in the prompt"),
     element("span", "source", passage.source),
   );
   box.append(head, element("pre", "", passage.text));
