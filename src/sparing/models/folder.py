@@ -13,7 +13,7 @@ import numpy as np
 from sparing.base.errors import ArtefactError, ConfigError, require
 from sparing.kernels.formats import BFloat16, Float32, to_bfloat16
 from sparing.models.config import DecoderConfig
-from sparing.models.hf_config import Parsed, family_of, parse_config, to_tree
+from sparing.models.hf_config import Parsed, check_family, family_of, parse_config, to_tree
 from sparing.models.names import Family, published, shapes
 from sparing.models.quantised import Record, Scheme, describe, stored_tensors
 from sparing.models.strict_json import read_object
@@ -167,13 +167,14 @@ def write_model(
 ) -> None:
     """Write config and weights into folder `path`; use a draft of `base.files` to be atomic.
 
-    `tensors` are dense, `quantised` replace some of them (linear maps and the embedding);
+    `tensors` are dense, `quantised` stand for some of the linear maps (an untied head is one);
     together they are exactly the tensors of `config`, under our names.  Norms and biases follow
     `dtype` as the matrices do.
 
     Errors: ConfigError naming a tensor that is missing, left over, given twice or misshapen.
     """
     family, quantised = family or family_of(config), quantised or {}
+    check_family(config, family)
     _check_given(config, tensors, quantised)
     modules = {
         published(name, family).removesuffix(".weight"): quantised[name] for name in quantised
@@ -199,8 +200,8 @@ def _check_given(
     wanted = shapes(config)
     twice = sorted(tensors.keys() & quantised.keys())
     require(not twice, "quantised", "no tensor that is also given dense", twice[:5])
-    tied = config.tied and "embed.weight" in quantised
-    require(not tied, "quantised", "no tied embedding (untie it and give head.weight too)", "one")
+    table = "embed.weight" in quantised
+    require(not table, "quantised", "a dense embedding (transformers loads no other)", "embed")
     given = {**tensors, **quantised}
     missing, left = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
     require(not missing, "tensors", "every tensor of the config", f"no {missing[:5]}")

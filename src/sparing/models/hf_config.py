@@ -181,7 +181,7 @@ def family_of(config: DecoderConfig) -> Family:
     """
     for family in FAMILIES:
         try:
-            _check_family(config, family)
+            check_family(config, family)
         except ConfigError:
             continue
         return family
@@ -191,7 +191,8 @@ def family_of(config: DecoderConfig) -> Family:
     )
 
 
-def _check_family(config: DecoderConfig, family: Family) -> None:
+def check_family(config: DecoderConfig, family: Family) -> None:
+    """Refuse traits that `family` does not have.  Errors: ConfigError naming the trait."""
     require(config.qk_norm == (family == "qwen3"), "qk_norm", f"what {family} has", config.qk_norm)
     if family == "qwen2":
         require(config.qkv_bias and not config.output_bias, "qkv_bias", "qkv_bias alone", "other")
@@ -213,7 +214,7 @@ def to_tree(config: DecoderConfig, family: Family, *, dtype: str) -> dict[str, A
 
     Errors: ConfigError when `family` cannot hold the traits.
     """
-    _check_family(config, family)
+    check_family(config, family)
     class_name = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}[family]
     tree: dict[str, Any] = {
         "architectures": [f"{class_name}ForCausalLM"],

@@ -1,0 +1,162 @@
+"""compressed-tensors folders against the compressed-tensors package and transformers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from compressed_tensors.compressors.pack_quantized import pack_to_int32, unpack_from_int32
+from tests.models.families import ids, outside_model, save
+from transformers import AutoModelForCausalLM
+
+from sparing.base.errors import ArtefactError, ConfigError
+from sparing.kernels.formats import Int4, Int8, from_bfloat16, pack_int4, to_bfloat16
+from sparing.models.folder import ModelFolder, dense_weights, open_model, write_model
+from sparing.models.quantised import Record, Scheme, pack_rows, read_record, read_schemes
+
+GROUP = {
+    "targets": ["Linear"],
+    "weights": {"num_bits": 4, "type": "int", "symmetric": True, "group_size": 32},
+}
+
+
+def tree(**changes: object) -> dict[str, object]:
+    whole = {"quant_method": "compressed-tensors", "format": "pack-quantized"}
+    return whole | {"config_groups": {"group_0": GROUP}} | changes
+
+
+def quantise(values_ZD: np.ndarray, bits: int, group: int) -> Record:
+    """Round to nearest, with scales that bfloat16 can hold."""
+    most = 2 ** (bits - 1) - 1
+    grouped = values_ZD.reshape(len(values_ZD), -1, group)
+    scale_ZJ = from_bfloat16(to_bfloat16(np.abs(grouped).max(-1) / most))
+    code = np.clip(np.rint(grouped / scale_ZJ[..., None]), -most - 1, most).astype(np.int8)
+    code_ZD = code.reshape(values_ZD.shape)
+    return Int8(code_ZD, scale_ZJ) if bits == 8 else Int4(pack_int4(code_ZD), scale_ZJ)
+
+
+def write_quantised(opened: ModelFolder, folder: Path, bits, dtype="float32", head=False) -> None:
+    """Every block map in groups of 20, 46 or 32 columns, whichever divides its width."""
+    dense = dense_weights(opened)
+    names = [name for name, array in dense.items() if array.ndim == 2 and "layers" in name]
+    names += ["head.weight"] if head else []
+    records = {
+        name: quantise(dense[name], bits(name), {60: 20, 92: 46, 64: 32}[dense[name].shape[1]])
+        for name in names
+    }
+    rest = {name: array for name, array in dense.items() if name not in records}
+    write_model(folder, opened.config, rest, dtype=dtype, quantised=records)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("columns", [8, 10, 36, 64])
+def test_words_are_those_of_compressed_tensors(bits: int, columns: int) -> None:
+    rng = np.random.default_rng(0)
+    code_ZD = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (5, columns)).astype(np.int8)
+    scale_ZJ = np.ones((5, 1), np.float32)
+    record = Int8(code_ZD, scale_ZJ) if bits == 8 else Int4(pack_int4(code_ZD), scale_ZJ)
+    theirs = pack_to_int32(torch.from_numpy(code_ZD), bits)
+    assert np.array_equal(pack_rows(record), theirs.numpy())
+    assert np.array_equal(unpack_from_int32(theirs, bits, code_ZD.shape).numpy(), code_ZD)
+    again = read_record(theirs.numpy(), scale_ZJ, code_ZD.shape, [Scheme(bits, None)], "weight")
+    assert type(again) is type(record)
+    assert np.array_equal(again.dequantise(), code_ZD.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("case", "bits", "dtype", "head"),
+    [
+        ("llama", lambda name: 4, "float32", False),
+        ("qwen2-tied", lambda name: 8, "float32", False),
+        ("qwen3", lambda name: 8 if ".down." in name or ".0." in name else 4, "float32", True),
+        ("llama-biased", lambda name: 4, "bfloat16", False),
+    ],
+)
+def test_transformers_loads_what_we_write(case, bits, dtype, head, tmp_path: Path) -> None:
+    opened = open_model(save(outside_model(case), tmp_path / "dense"))
+    write_quantised(opened, tmp_path / "packed", bits, dtype, head)
+    packed = open_model(tmp_path / "packed")
+    write_model(tmp_path / "unpacked", packed.config, dense_weights(packed), dtype=dtype)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "packed")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "unpacked")
+    with torch.no_grad():
+        logits, expected = model(ids()).logits, plain(ids()).logits
+    # equal to the bit: also in bfloat16, code * scale is rounded once
+    assert torch.equal(logits, expected)
+    assert {scheme.bits for scheme in packed.quantization} <= {4, 8}
+    assert type(packed.weights["layers.0.mlp.up.weight"]) in (Int4, Int8)
+
+
+def test_records_come_back_as_they_were(tmp_path: Path) -> None:
+    opened = open_model(save(outside_model("llama"), tmp_path / "dense"))
+    name = "layers.1.mlp.gate.weight"
+    dense = dense_weights(opened)
+    for bits in (4, 8):
+        record = quantise(dense[name], bits, 60)
+        rest = {other: array for other, array in dense.items() if other != name}
+        folder = tmp_path / f"int{bits}"
+        write_model(folder, opened.config, rest, dtype="bfloat16", quantised={name: record})
+        read = open_model(folder).weights[name]
+        assert np.array_equal(read.dequantise(), record.dequantise())
+        assert read.nbytes == record.nbytes
+
+
+def test_scales_keep_their_value_in_a_bfloat16_folder(tmp_path: Path) -> None:
+    opened = open_model(save(outside_model("llama"), tmp_path / "dense"))
+    dense, name = dense_weights(opened), "layers.0.attention.key.weight"
+    record = quantise(dense.pop(name), 8, 60)
+    odd = Int8(record.code_ZD, record.scale_ZJ * np.float32(1.0001))
+    write_model(tmp_path / "m", opened.config, dense, dtype="bfloat16", quantised={name: odd})
+    assert np.array_equal(open_model(tmp_path / "m").weights[name].scale_ZJ, odd.scale_ZJ)
+
+
+def test_the_embedding_is_not_quantised(tmp_path: Path) -> None:
+    opened = open_model(save(outside_model("qwen2-tied"), tmp_path / "dense"))
+    dense = dense_weights(opened)
+    record = quantise(dense.pop("embed.weight"), 8, 60)
+    with pytest.raises(ConfigError, match="dense embedding"):
+        write_model(tmp_path / "m", opened.config, dense, quantised={"embed.weight": record})
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"quant_method": "gptq"}, "quant_method"),
+        ({"format": "marlin-24"}, "format"),
+        ({"kv_cache_scheme": {"num_bits": 8}}, "kv_cache_scheme"),
+        ({"sparsity_config": {"format": "sparse-24"}}, "sparsity_config"),
+        ({"transform_config": {"a": 1}}, "transform_config"),
+        ({"quantization_status": "frozen"}, "quantization_status"),
+        ({"config_groups": {}}, "config_groups"),
+        ({"config_groups": {"g": GROUP | {"input_activations": {"num_bits": 8}}}}, "input_act"),
+        ({"config_groups": {"g": GROUP | {"format": "naive-quantized"}}}, "format"),
+        *(
+            ({"config_groups": {"g": GROUP | {"weights": GROUP["weights"] | change}}}, named)
+            for change, named in [
+                ({"symmetric": False}, "symmetric"),
+                ({"num_bits": 3}, "num_bits"),
+                ({"num_bits": True}, "num_bits"),
+                ({"type": "float"}, "type"),
+                ({"actorder": "group"}, "actorder"),
+                ({"strategy": "block"}, "strategy"),
+                ({"group_size": 0}, "group_size"),
+                ({"group_size": "32"}, "group_size"),
+                ({"dynamic": True}, "dynamic"),
+            ]
+        ),
+    ],
+)
+def test_other_schemes_are_refused_by_name(changes: dict[str, object], named: str) -> None:
+    assert read_schemes(tree()) == (Scheme(4, 32),)
+    with pytest.raises(ArtefactError, match=named):
+        read_schemes(tree(**changes))
+
+
+def test_words_that_fit_no_scheme_are_refused() -> None:
+    words, scale = np.zeros((6, 8), np.int32), np.ones((6, 2), np.float32)
+    assert read_record(words, scale, (6, 64), [Scheme(4, 32)], "w").shape == (6, 64)
+    for schemes, shape in (([Scheme(4, 16)], (6, 64)), ([Scheme(8, 32)], (6, 64)), ([], (6, 64))):
+        with pytest.raises(ArtefactError, match="fit not exactly one"):
+            read_record(words, scale, shape, schemes, "w")
+    with pytest.raises(ArtefactError, match="fit not exactly one"):
+        read_record(words[:5], scale, (6, 64), [Scheme(4, 32)], "w")
