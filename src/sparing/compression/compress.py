@@ -15,6 +15,7 @@ from sparing.compression.card import CARD, QualityError, Size, card, headline
 from sparing.compression.rtn import PLAIN, SEARCH, Rounded, fitting_group, round_to_nearest
 from sparing.evaluation.divergence import compare
 from sparing.evaluation.documents import Sample, sample, standard_library
+from sparing.evaluation.origin import FACT, trained_context, training_of
 from sparing.evaluation.perplexity import policy
 from sparing.evaluation.speed import DecodeSpeed, decode_speeds
 from sparing.kernels.formats import BFloat16, Int4, Int8, pack_int4
@@ -53,7 +54,7 @@ class CompressConfig:
     tokens: int = 8192
     """Most tokens that the card is measured on."""
     context: int | None = None
-    """Tokens of one evaluation window; by default up to 1024 as model and memory allow."""
+    """Tokens of one evaluation window; by default what was trained, else up to 1024."""
     max_kl: float | None = None
     """Most mean KL from the original, nats per token; by default 0.02 for int8, 0.2 for int4."""
     accept_quality: bool = False
@@ -106,8 +107,14 @@ def compress(
         (draft.path / CARD).write_text(json.dumps(tree, indent=1, allow_nan=False) + "\n")
         refuse_if_poor(tree)
         draft.quality.update(headline(tree))
-        draft.facts.update(facts)
+        draft.facts.update(facts | carried(config.model))
     return StageResult(artefact=out, tokens=text.scored_tokens, quality=headline(tree), facts=facts)
+
+
+def carried(model: Path) -> dict[str, object]:
+    """What the new card keeps of the original's: how it was trained."""
+    training = training_of(model)
+    return {FACT: training.tree()} if training else {}
 
 
 def plan(folder: ModelFolder, config: CompressConfig) -> tuple[list[str], int]:
@@ -187,7 +194,8 @@ def measured_card(
 
     folders = [open_model(config.model), open_model(after)]
     shape = folders[0].config
-    how = policy(shape.context, shape.vocab, context=config.context)
+    trained = trained_context(config.model)
+    how = policy(shape.context, shape.vocab, context=config.context, trained=trained)
     room = max(how.context, min(64, shape.context))
     base, other = (
         NativeExecutor(folder, kv_tokens=room, threads=config.threads) for folder in folders

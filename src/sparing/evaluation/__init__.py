@@ -4,6 +4,7 @@
 
 intervals     bootstrap over whole documents: every figure carries its range
 documents     which tokens are scored, and how many UTF-8 bytes of text they stand for
+origin        how a model of ours was trained, as its card tells
 perplexity    nats per token and bits per byte, long documents in overlapping windows
 divergence    one model against another on the same tokens: KL, top-1 agreement, nats lost
 ngram         interpolated Kneser-Ney over token ids: what counting alone would reach

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from sparing.base.errors import ArtefactError
-from sparing.base.files import CARD, hash_of, open_artefact
+from sparing.base.files import hash_of
 from sparing.data.packing import Packing
 from sparing.data.shards import Shards
 from sparing.evaluation import ngram
 from sparing.evaluation.documents import Sample
+from sparing.evaluation.origin import training_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +32,14 @@ def seen_by(model: Path, data: Path) -> Seen:
     has counted more than the model saw is only harder to beat.
     """
     shards = Shards.open(data)
-    steps = _training_stage(model, hash_of(data))
-    if steps is None:
+    run = training_of(model)
+    if run is None or run.data_hash != hash_of(data):
         return Seen(list(shards.documents("train")), "the whole train split")
-    packing = Packing(shards, seed=steps["seed"], context=steps["context"], batch=steps["batch"])
-    documents = list(packing.seen(steps["steps"]))
-    return Seen(documents, f"what {steps['steps']} training steps saw, each document once")
-
-
-def _training_stage(model: Path, data_hash: str) -> dict[str, int] | None:
-    """Steps, batch, context and seed of the training on this data; None where not known."""
-    if not (model / CARD).is_file():
-        return None
-    card = open_artefact(model)
-    if data_hash not in card.parents.values():
-        return None
-    known = {**card.stage, **card.facts}
-    found = {name: known.get(name) for name in ("steps", "batch", "context", "seed")}
-    return found if all(type(value) is int for value in found.values()) else None
+    packing = Packing(
+        shards, seed=run.seed, context=run.context, batch=run.batch, tokens=run.train_tokens
+    )
+    documents = list(packing.seen(run.steps))
+    return Seen(documents, f"what {run.steps} training steps saw, each token once")
 
 
 def ngram_figures(

@@ -15,6 +15,7 @@ from sparing.base.stage import StageResult
 from sparing.evaluation import divergence, perplexity
 from sparing.evaluation.baselines import ngram_figures
 from sparing.evaluation.documents import Sample, sample
+from sparing.evaluation.origin import trained_context
 from sparing.evaluation.perplexity import Policy
 
 RESULT = "eval.json"
@@ -32,7 +33,7 @@ class EvalConfig:
     tokens: int | None = 65_536
     """Most tokens to score; `none` for all of them."""
     context: int | None = None
-    """Tokens of one window; by default up to 1024 as model and memory allow."""
+    """Tokens of one window; by default what was trained, else up to 1024 as the model allows."""
     against: Path | None = None
     """A second model of the same tokenizer: KL divergence and agreement with it."""
     ngrams: tuple[int, ...] = (3, 5)
@@ -87,7 +88,12 @@ def measure(config: EvalConfig) -> dict[str, Any]:
     text = sample(config.data, config.model, tokens=config.tokens, seed=config.seed)
     folder = open_model(config.model)
     shape = folder.config
-    how = perplexity.policy(shape.context, shape.vocab, context=config.context)
+    how = perplexity.policy(
+        shape.context,
+        shape.vocab,
+        context=config.context,
+        trained=trained_context(config.model),
+    )
     base = NativeExecutor(folder, kv_tokens=how.context, threads=config.threads)
     result = {"model": _named(config.model), "stage": to_tree(config)}
     if config.against:

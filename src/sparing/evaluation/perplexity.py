@@ -16,6 +16,9 @@ Logits = Callable[[Sequence[int]], np.ndarray]
 MOST_LOGIT_BYTES = 128 << 20
 """Bytes of logits one window may take; bounds the window of a model with a large vocabulary."""
 
+MOST_CONTEXT = 1024
+"""Longest window where none is asked for: longer ones cost more and change small models little."""
+
 CHUNK_VALUES = 1 << 22
 """Logits widened to float64 at a time: 32 MiB."""
 
@@ -44,15 +47,20 @@ class Policy:
         )
 
 
-def policy(model_context: int, vocab: int, *, context: int | None = None) -> Policy:
-    """The longest window that the model and memory allow, or `context`, advancing by half of it.
+def policy(
+    model_context: int, vocab: int, *, context: int | None = None, trained: int | None = None
+) -> Policy:
+    """The window to score with, advancing by half of itself.
+
+    It is `context` where given, else the longest that was trained (where that is known), that the
+    model allows, and whose logits fit in memory; at most `MOST_CONTEXT`.
 
     Errors:
         ConfigError: `context` beyond the model's.
     """
     fits = max(2, MOST_LOGIT_BYTES // (4 * vocab))
     if context is None:
-        context = min(model_context, fits, 1024)
+        context = min(model_context, trained or model_context, fits, MOST_CONTEXT)
     require(context <= model_context, "context", f"at most the model's {model_context}", context)
     return Policy(context=context, stride=max(1, context // 2))
 
