@@ -8,7 +8,7 @@
 //            a position is summed in the order of positions, so the bits depend on the position
 //            and its past alone, not on T, the batch or the block size.
 // Overlap    out may not overlap q. scratch: attention_scratch() floats of the calling thread.
-// Agreement  1e-5 of the largest |value| with the reference (tests/kernels/test_native.py).
+// Agreement  1e-5 of the largest |value| with the reference variant.
 #pragma once
 
 #include <cstdint>

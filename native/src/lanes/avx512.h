@@ -7,6 +7,8 @@
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
 #include <simde/x86/fma.h>
+
+#include "avx512_missing.h"  // tests/kernels
 #else
 #include <immintrin.h>
 #endif

@@ -1,0 +1,141 @@
+// Compares the AVX-512 variants, built on portable stand-ins for the instructions, with the
+// reference variants on random input. Exits with 1 and a line per failure.
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "attention.h"
+#include "linear.h"
+#include "swiglu.h"
+
+// The variants under test, as parts of this file: the stand-ins are then read once.
+#include "attention/avx512.cpp"
+#include "linear/avx512.cpp"
+#include "swiglu/avx512.cpp"
+
+namespace sparing {
+extern const Linear linear_reference;
+void attention_reference(const AttentionTask& task);
+void swiglu_reference(float* gate, const float* up, int64_t count);
+}  // namespace sparing
+
+using namespace sparing;
+
+namespace {
+
+std::mt19937 engine(7);
+int failures = 0;
+
+struct Extents {
+  int64_t Z, D, group;
+};
+
+std::vector<float> normal(int64_t count) {
+  std::normal_distribution<float> draw;
+  std::vector<float> out(static_cast<size_t>(count));
+  for (float& x : out) x = draw(engine);
+  return out;
+}
+
+void compare(const char* what, int64_t a, int64_t b, const std::vector<float>& got,
+             const std::vector<float>& want, float bound) {
+  float worst = 0.0f;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const float error = std::fabs(got[i] - want[i]);
+    if (!(error <= worst)) worst = error;  // a NaN is the worst
+  }
+  if (worst <= bound) return;
+  std::printf("%s %ld %ld: error %g above %g\n", what, static_cast<long>(a), static_cast<long>(b),
+              static_cast<double>(worst), static_cast<double>(bound));
+  ++failures;
+}
+
+void check_linear(Kind kind, int64_t N, int64_t Z, int64_t D, int64_t group) {
+  std::vector<uint8_t> bytes(static_cast<size_t>(Z * D * 4));
+  for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(engine());
+  std::vector<float> numbers = normal(Z * D), scale = normal(Z * D / group), x = normal(N * D);
+  std::vector<uint16_t> halves(static_cast<size_t>(Z * D));
+  for (size_t i = 0; i < halves.size(); ++i) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &numbers[i], 4);
+    halves[i] = static_cast<uint16_t>(bits >> 16);
+  }
+  const void* data = bytes.data();
+  if (kind == Kind::fp32) data = numbers.data();
+  if (kind == Kind::bf16) data = halves.data();
+  const Matrix w = {data, scale.data(), Z, D, group, kind};
+  std::vector<float> scratch(static_cast<size_t>(linear_tile * D)), bias = normal(Z);
+  std::vector<float> got(static_cast<size_t>(N * Z), 1.0f), want = got, alone = got;
+  linear_avx512.product(w, bias.data(), x.data(), N, got.data(), Z, true, 0, Z, scratch.data());
+  linear_reference.product(w, bias.data(), x.data(), N, want.data(), Z, true, 0, Z,
+                           scratch.data());
+  const float unit = kind == Kind::int8 ? 128.0f : kind == Kind::int4 ? 8.0f : 1.0f;
+  compare("linear", static_cast<int64_t>(kind), D, got, want,
+          1e-5f * unit * std::sqrt(static_cast<float>(D)) * 8);
+  for (int64_t n = 0; n < N; ++n)  // rows alone have the same bits
+    linear_avx512.product(w, bias.data(), &x[n * D], 1, &alone[n * Z], Z, true, 0, Z,
+                          scratch.data());
+  compare("linear alone", static_cast<int64_t>(kind), D, got, alone, 0.0f);
+  std::vector<float> row(static_cast<size_t>(D)), law = row;
+  for (int64_t z = 0; z < Z; ++z) {
+    linear_avx512.decode(w, z, row.data());
+    linear_reference.decode(w, z, law.data());
+    compare("decode", static_cast<int64_t>(kind), D, row, law, 0.0f);
+  }
+}
+
+void check_attention(int64_t T, int64_t R, int64_t K, int64_t position, bool bf16) {
+  const int64_t G = 2, block_tokens = 5, S = position + T;
+  const int64_t P = (S + block_tokens - 1) / block_tokens;
+  std::vector<float> q = normal(T * R * G * K);
+  std::vector<float> cache = normal(2 * P * G * block_tokens * K);
+  std::vector<uint16_t> halves(cache.size());
+  for (size_t i = 0; i < cache.size(); ++i) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &cache[i], 4);
+    halves[i] = static_cast<uint16_t>(bits >> 16);
+  }
+  std::vector<int32_t> table;
+  for (int64_t p = 0; p < P; ++p) table.push_back(static_cast<int32_t>(P - 1 - p));
+  std::vector<float> scratch(
+      static_cast<size_t>(attention_scratch(T, R, K, S, block_tokens)));
+  std::vector<float> got(q.size()), want(q.size());
+  AttentionTask task;
+  task.q = q.data(), task.row_stride = R * G * K;
+  task.T = T, task.R = R, task.K = K, task.position = position;
+  task.bf16 = bf16, task.block_stride = G * block_tokens * K, task.block_tokens = block_tokens;
+  task.blocks = table.data(), task.scale = 1.0f / std::sqrt(static_cast<float>(K));
+  const int64_t values = P * G * block_tokens * K;
+  task.keys = bf16 ? static_cast<const void*>(halves.data()) : cache.data();
+  task.values = bf16 ? static_cast<const void*>(&halves[values]) : &cache[values];
+  task.scratch = scratch.data();
+  task.out = got.data();
+  attention_avx512(task);
+  task.out = want.data();
+  attention_reference(task);
+  compare("attention", K, S, got, want, 1e-5f);
+}
+
+}  // namespace
+
+int main() {
+  for (const int64_t N : {1, 2, 7})
+    for (const auto& [Z, D, group] :
+         std::vector<Extents>{{9, 64, 32}, {4, 48, 16}, {8, 96, 96}, {5, 30, 10}, {3, 14, 14}})
+      for (const Kind kind : {Kind::fp32, Kind::bf16, Kind::int8, Kind::int4})
+        check_linear(kind, N, Z, D, group);
+  for (const int64_t K : {4, 16, 24, 64, 128, 200})
+    for (const int64_t T : {1, 3})
+      for (const bool bf16 : {false, true}) check_attention(T, 2, K, 17, bf16);
+  for (const int64_t count : {1, 16, 45}) {
+    std::vector<float> gate = normal(count), up = normal(count), want = gate;
+    for (float& g : gate) g *= 20.0f;
+    want = gate;
+    swiglu_avx512(gate.data(), up.data(), count);
+    swiglu_reference(want.data(), up.data(), count);
+    compare("swiglu", count, 0, gate, want, 1e-5f);
+  }
+  return failures ? 1 : 0;
+}

@@ -1,0 +1,77 @@
+// Stand-ins for the AVX-512 intrinsics that SIMDe 0.7 lacks, each a loop over lanes written from
+// the pseudo-code in Intel's intrinsics guide.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+using __mmask16 = std::uint16_t;
+
+namespace avx512_missing {
+
+template <class To, class From>
+inline To bits(const From& from) {
+  static_assert(sizeof(To) == sizeof(From), "the same number of bytes");
+  To to;
+  std::memcpy(&to, &from, sizeof to);
+  return to;
+}
+struct Floats { float at[16]; };
+struct Ints { std::int32_t at[16]; };
+
+inline simde__m512 maskz_loadu_ps(__mmask16 mask, const void* from) {
+  Floats out = {};
+  for (int i = 0; i < 16; ++i)
+    if (mask >> i & 1) out.at[i] = static_cast<const float*>(from)[i];
+  return bits<simde__m512>(out);
+}
+inline void mask_storeu_ps(void* to, __mmask16 mask, simde__m512 a) {
+  const Floats x = bits<Floats>(a);
+  for (int i = 0; i < 16; ++i)
+    if (mask >> i & 1) static_cast<float*>(to)[i] = x.at[i];
+}
+inline simde__m256 extractf32x8_ps(simde__m512 a, int half) {
+  const Floats x = bits<Floats>(a);
+  simde__m256 out;
+  std::memcpy(&out, x.at + 8 * half, sizeof out);
+  return out;
+}
+template <class Small, class Vector>
+inline simde__m512i widen(const Vector& a) {
+  Small from[16];
+  static_assert(sizeof from == sizeof a, "sixteen elements");
+  std::memcpy(from, &a, sizeof from);
+  Ints out;
+  for (int i = 0; i < 16; ++i) out.at[i] = from[i];
+  return bits<simde__m512i>(out);
+}
+inline simde__m512 cvtepi32_ps(simde__m512i a) {
+  const Ints x = bits<Ints>(a);
+  Floats out;
+  for (int i = 0; i < 16; ++i) out.at[i] = static_cast<float>(x.at[i]);
+  return bits<simde__m512>(out);
+}
+inline simde__m512i cvtps_epi32(simde__m512 a) {
+  const Floats x = bits<Floats>(a);
+  Ints out;
+  for (int i = 0; i < 16; ++i) out.at[i] = static_cast<std::int32_t>(std::nearbyint(x.at[i]));
+  return bits<simde__m512i>(out);
+}
+inline simde__m512 nearest_ps(simde__m512 a) {
+  Floats x = bits<Floats>(a);
+  for (float& value : x.at) value = std::nearbyint(value);
+  return bits<simde__m512>(x);
+}
+
+}  // namespace avx512_missing
+
+#define _mm512_maskz_loadu_ps avx512_missing::maskz_loadu_ps
+#define _mm512_mask_storeu_ps avx512_missing::mask_storeu_ps
+#define _mm512_extractf32x8_ps avx512_missing::extractf32x8_ps
+#define _mm512_cvtepu16_epi32(a) avx512_missing::widen<std::uint16_t>(a)
+#define _mm512_cvtepi8_epi32(a) avx512_missing::widen<std::int8_t>(a)
+#define _mm512_cvtepi32_ps avx512_missing::cvtepi32_ps
+#define _mm512_cvtps_epi32 avx512_missing::cvtps_epi32
+#undef _mm512_roundscale_ps
+#define _mm512_roundscale_ps(a, mode) avx512_missing::nearest_ps(a)

@@ -1,0 +1,121 @@
+"""Every native operation and variant against float64, and the bits that must not move."""
+
+import numpy as np
+import pytest
+
+from sparing.base.errors import ShapeError
+from sparing.kernels import native, reference
+from sparing.kernels.formats import BFloat16, Float32, Int4, Int8, pack_int4, to_bfloat16
+
+ISAS = native.library().isas()
+KINDS = ("fp32", "bf16", "int8", "int4")
+# Z, D, columns per scale: whole vectors, tails, groups off the vector width, one group, one column
+SHAPES = [
+    (8, 64, 32),
+    (9, 48, 16),
+    (5, 96, 96),
+    (3, 30, 10),
+    (17, 128, 2),
+    (1, 2, 2),
+    (6, 100, 100),
+]
+HALF_STEP = 2.0**-24
+
+
+def weight(kind: str, Z: int, D: int, group: int, seed: int = 0) -> object:
+    """A random record of this kind."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.standard_normal((Z, D)).astype(np.float32)
+    scale_ZJ = rng.uniform(0.01, 0.1, (Z, D // group)).astype(np.float32)
+    if kind == "fp32":
+        return Float32(numbers)
+    if kind == "bf16":
+        return BFloat16(to_bfloat16(numbers))
+    if kind == "int8":
+        return Int8(rng.integers(-128, 128, (Z, D)).astype(np.int8), scale_ZJ)
+    return Int4(pack_int4(rng.integers(-8, 8, (Z, D)).astype(np.int8)), scale_ZJ)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("rows", [1, 2, 3, 13])
+def test_linear(isa: str, kind: str, shape: tuple[int, int, int], rows: int) -> None:
+    """Within the bound of float32 sums of D / 8 steps, 4 more to add up, 1 product."""
+    record = weight(kind, *shape)
+    D = shape[1]
+    x_ND = np.random.default_rng(1).standard_normal((rows, D)).astype(np.float32)
+    got = native.linear(record, x_ND, isa=isa)
+    exact_ZD = record.dequantise().astype(np.float64)
+    want = reference.linear(x_ND.astype(np.float64), exact_ZD)
+    bound = (D / 8 + 6) * HALF_STEP * (np.abs(x_ND) @ np.abs(exact_ZD).T)
+    assert (np.abs(got - want) <= bound).all()
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_alone_and_decoded_weights_give_the_same_bits(
+    isa: str, kind: str, shape: tuple[int, int, int]
+) -> None:
+    record = weight(kind, *shape)
+    x_ND = np.random.default_rng(2).standard_normal((11, shape[1])).astype(np.float32)
+    together = native.linear(record, x_ND, isa=isa)
+    alone = np.concatenate([native.linear(record, x_ND[n : n + 1], isa=isa) for n in range(11)])
+    np.testing.assert_array_equal(together, alone)
+    decoded = native.linear(Float32(record.dequantise()), x_ND, isa=isa)
+    np.testing.assert_array_equal(together, decoded)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_many_rows_and_wide_maps_cross_the_blocks_of_x(isa: str) -> None:
+    x_ND = np.random.default_rng(3).standard_normal((100, 6000)).astype(np.float32)
+    record = weight("int8", 6, 6000, 120)
+    got = native.linear(record, x_ND, isa=isa)
+    want = reference.linear(x_ND.astype(np.float64), record.dequantise().astype(np.float64))
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+    last = native.linear(record, x_ND[-1:].copy(), isa=isa)
+    np.testing.assert_array_equal(got[-1:], last)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_swiglu(isa: str) -> None:
+    """3e-7 of the exponential, then three roundings."""
+    rng = np.random.default_rng(4)
+    gate_M = np.concatenate(
+        (rng.uniform(-80, 80, 333), rng.standard_normal(40), [0.0, 100.0, -100.0])
+    ).astype(np.float32)
+    up_M = rng.standard_normal(len(gate_M)).astype(np.float32)
+    got = native.swiglu(gate_M, up_M, isa=isa)
+    want = reference.swiglu(gate_M.astype(np.float64), up_M.astype(np.float64))
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-30)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_swiglu_keeps_a_nan(isa: str) -> None:
+    got = native.swiglu(np.float32([np.nan] * 9), np.ones(9, np.float32), isa=isa)
+    assert np.isnan(got).all()
+
+
+@pytest.mark.parametrize("D", [1, 7, 8, 24, 100])
+def test_rms_norm(D: int) -> None:
+    rng = np.random.default_rng(5)
+    x_ND = rng.standard_normal((4, D)).astype(np.float32) * 3
+    weight_D = rng.standard_normal(D).astype(np.float32)
+    got = native.rms_norm(x_ND, weight_D, 1e-5)
+    want = reference.rms_norm(x_ND.astype(np.float64), weight_D.astype(np.float64), 1e-5)
+    np.testing.assert_allclose(got, want, rtol=2e-6)
+
+
+def test_wrong_shapes_and_types_are_refused() -> None:
+    record = weight("fp32", 4, 8, 8)
+    with pytest.raises(ShapeError, match=r"x \[N, D\]"):
+        native.linear(record, np.zeros((2, 9), np.float32))
+    with pytest.raises(ShapeError, match="contiguous"):
+        native.linear(record, np.zeros((2, 8)))
+    with pytest.raises(ShapeError, match="contiguous"):
+        native.linear(record, np.zeros((8, 2), np.float32).T)
+    with pytest.raises(ShapeError, match="sse2: expected"):
+        native.linear(record, np.zeros((2, 8), np.float32), isa="sse2")
+    with pytest.raises(ShapeError, match="one length"):
+        native.swiglu(np.zeros(4, np.float32), np.zeros(5, np.float32))
