@@ -91,9 +91,8 @@ def core_watts(model_name: str, stated: float | None = None) -> CoreWatts:
             watts = part.tdp_watts / part.cores
             words = f"TDP {part.tdp_watts:g} W / {part.cores} cores ({part.source})"
             return _of(watts, KNOWN_RANGE, words)
-    words = (
-        f"{DEFAULT_WATTS_PER_CORE:g} W per core assumed ({model_name or 'unknown'} not in table)"
-    )
+    name = model_name or "an unknown processor"
+    words = f"{DEFAULT_WATTS_PER_CORE:g} W per core assumed ({name} is not in the table)"
     return _of(DEFAULT_WATTS_PER_CORE, UNKNOWN_RANGE, words)
 
 

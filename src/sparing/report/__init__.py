@@ -10,8 +10,9 @@ spending   where time and joules went, the machine, the recipe, the artefacts
 figures    matplotlib drawings as SVG whose colours follow the page
 markup     escaping, numbers, tables, figure frames
 style      the style sheet
+compare    the figures of two runs side by side, for the command line
 
 Invariant: the file stands alone; it loads nothing, runs nothing, and everything that came from
 a run's files is escaped.
-Elsewhere: the figures themselves (measure, evaluation, compression); comparing runs (cli/ledger).
+Elsewhere: the figures themselves (evaluation, compression) and the costs (measure/ledger).
 """
