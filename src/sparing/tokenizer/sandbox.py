@@ -1,10 +1,12 @@
 """Jinja2's immutable sandbox with every loop, call and value counted.
 
-Every `for` is rewritten to count its rounds, every `~` to check its length before it joins, and
-operators, calls, attributes and outputs go through the checks below.  Imports only where a
+Every `for` is rewritten to count its rounds, every `~` to check its length before it joins, every
+list or dictionary to check its weight; operators, calls, filters, attributes and outputs go
+through the checks below.  Imports only where a
 template is compiled: jinja2 takes longer to load than a small model.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -14,9 +16,8 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from sparing.tokenizer.budget import Budget, TemplateError, bounded
+from sparing.tokenizer.budget import BUDGET, TemplateError, bounded, weigh
 
-BUDGET = Budget()
 MOST_RANGE = 100_000
 _MOST_INTEGER_BITS = 128
 
@@ -104,9 +105,9 @@ class _Environment(ImmutableSandboxedEnvironment):
             raise TemplateError("formatting with % is not allowed in templates")
         if operator == "*":
             _check_product(left, right)
-        elif operator == "+" and hasattr(left, "__len__") and hasattr(right, "__len__"):
-            bounded(len(left) + len(right))
-        return super().call_binop(context, operator, left, right)
+        elif operator == "+" and isinstance(left, (str, list, tuple)):
+            weigh((left, right))
+        return _charged(super().call_binop(context, operator, left, right))
 
     def call(__self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         BUDGET.spend(rounds=1)
@@ -115,7 +116,8 @@ class _Environment(ImmutableSandboxedEnvironment):
             _check_method(owner, __obj.__name__, args)
         if isinstance(__obj, jinja2.runtime.Macro):
             BUDGET.spend(chars=__self.literal_chars)
-        return super().call(__context, __obj, *args, **kwargs)
+        weigh((args, kwargs))
+        return _charged(super().call(__context, __obj, *args, **kwargs))
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         if isinstance(obj, (str, bytes, int)) and attr in _REFUSED_METHODS:
@@ -139,20 +141,19 @@ def compile_template(
         extensions=[_Generation, loopcontrols],
         finalize=_finalize,
         cache_size=0,
+        optimized=False,
     )
-    environment.filters = {
-        name: function for name, function in environment.filters.items() if name in _FILTERS
-    }
-    environment.filters |= {"tojson": tojson, "_counted": _counted, "_joined": _joined}
-    environment.filters["join"] = _join
-    environment.filters["replace"] = _replace
-    environment.filters["indent"] = _indent
+    own = {"tojson": tojson, "join": _join, "replace": _replace, "indent": _indent}
+    filters = {name: environment.filters[name] for name in _FILTERS} | own
+    environment.filters = {name: _measured(function) for name, function in filters.items()}
+    environment.filters |= {"_counted": _counted, "_joined": _joined, "_weighed": _weighed}
     environment.globals = {
         name: environment.globals[name] for name in ("dict", "namespace", "cycler", "joiner")
     } | {"range": _range, **functions}
     tree = environment.parse(source)
     _refuse_imports(tree)
     environment.literal_chars = _literal_chars(tree)
+    _weigh_literals(tree)
     _count_loops(tree)
     _join_safely(tree)
     code = environment.compile(tree)
@@ -187,6 +188,48 @@ def _join_safely(tree: nodes.Template) -> None:
         ]
 
 
+def _weigh_literals(node: nodes.Node) -> None:
+    """Pass every list, tuple and dictionary with something in it through a weighing filter."""
+    for name in node.fields:
+        value = getattr(node, name)
+        if isinstance(value, nodes.Node):
+            setattr(node, name, _weighing(value))
+        elif isinstance(value, list):
+            setattr(node, name, [_weighing(e) if isinstance(e, nodes.Node) else e for e in value])
+
+
+def _weighing(node: nodes.Node) -> nodes.Node:
+    _weigh_literals(node)
+    filled = (isinstance(node, (nodes.List, nodes.Dict)) and node.items) or (
+        isinstance(node, nodes.Tuple) and node.ctx == "load" and node.items
+    )
+    if not filled:
+        return node
+    return nodes.Filter(node, "_weighed", [], [], None, None, lineno=node.lineno)
+
+
+def _weighed(value: Any) -> Any:
+    weigh(value)
+    return value
+
+
+def _charged(value: Any) -> Any:
+    if isinstance(value, (str, list, tuple, dict)):
+        BUDGET.spend(work=len(value))
+    return value
+
+
+def _measured(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, with its call counted and its result charged; jinja's marks are kept."""
+
+    @functools.wraps(function)
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        BUDGET.spend(rounds=1)
+        return _charged(function(*args, **kwargs))
+
+    return counted
+
+
 def _counted(items: Any, chars: int) -> Iterator[Any]:
     for item in items:
         BUDGET.spend(rounds=1, chars=chars)
@@ -196,7 +239,7 @@ def _counted(items: Any, chars: int) -> Iterator[Any]:
 def _joined(parts: list[Any]) -> str:
     texts = [str(part) for part in parts]
     bounded(sum(map(len, texts)))
-    BUDGET.spend(rounds=1)
+    BUDGET.spend(rounds=1, work=sum(map(len, texts)))
     return "".join(texts)
 
 
@@ -219,7 +262,7 @@ def _range(*args: int) -> range:
 def _check_product(left: Any, right: Any) -> None:
     for one, other in ((left, right), (right, left)):
         if isinstance(one, (str, bytes, list, tuple)) and isinstance(other, int):
-            bounded(len(one) * max(other, 0))
+            bounded(weigh(one) * max(other, 0))
         if isinstance(one, int) and one.bit_length() > _MOST_INTEGER_BITS:
             raise TemplateError("a whole number that is too large")
 
@@ -231,7 +274,6 @@ def _check_method(owner: str, name: str, args: tuple[Any, ...]) -> None:
         bounded(len(owner) + (len(owner) // max(len(old), 1) + 1) * len(new))
     if name == "join" and args:
         _bound_join(args[0], len(owner))
-    BUDGET.spend(chars=0)
 
 
 def _bound_join(items: Any, between: int) -> None:

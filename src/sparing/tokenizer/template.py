@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparing.base.errors import ArtefactError
 from sparing.base.limits import LIMITS
-from sparing.tokenizer.budget import TemplateError, bounded
+from sparing.tokenizer.budget import BUDGET, TemplateError, bounded
 
 if TYPE_CHECKING:
     import jinja2
@@ -45,6 +45,7 @@ class ChatTemplate:
 
         from sparing.tokenizer.sandbox import compile_template
 
+        BUDGET.refill()
         functions = {"raise_exception": _raise_exception, "strftime_now": self._strftime_now}
         try:
             return compile_template(self.source, functions, tojson)
@@ -101,8 +102,6 @@ def tojson(
 
 def _render(compiled: "jinja2.Template", values: dict[str, Any]) -> str:
     import jinja2
-
-    from sparing.tokenizer.sandbox import BUDGET
 
     BUDGET.refill()
     try:
