@@ -51,7 +51,7 @@ def build_corpus(
     if resume and out.exists() and open_artefact(out, kind="corpus").stage == _stage(config):
         return StageResult(artefact=out, facts=open_artefact(out).facts)
     check_free(out, overwrite=overwrite)
-    with lock(out):
+    with lock(out.with_name(f"{out.name}.parts")):
         found = Count("find")
         files, share = choose(find(config.sources, found), config.max_bytes, config.seed, found)
         for file in files:

@@ -55,8 +55,8 @@ def is_prose(document: Document) -> bool:
 
 
 def _spaced(words: Sequence[str], text: str) -> bool:
-    """Whether the script puts spaces between words, judged by mostly Latin-length words."""
-    return len(words) * 20 > len(text) or text.isascii()
+    """Whether the script puts spaces between words: ASCII does, others by their mean length."""
+    return text.isascii() or len(words) * 11 > len(text)
 
 
 def prose_words(document: Document) -> Verdict:

@@ -91,7 +91,7 @@ class Shard:
 def split_documents(tokens_N: np.ndarray, bos: int) -> Iterator[np.ndarray]:
     """Views of the documents in a stream where each begins with `bos`."""
     starts = np.flatnonzero(tokens_N == bos)
-    ends = np.append(starts[1:], len(tokens_N))
+    ends = np.append(starts, len(tokens_N))[1:]
     for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
         yield tokens_N[start:end]
 

@@ -104,7 +104,7 @@ def tokenize_corpus(
     check_free(out, overwrite=overwrite)
     open_artefact(config.corpus, kind="corpus", verify=True)
     encoder = Encoder.open(config.tokenizer)
-    with lock(out):
+    with lock(out.with_name(f"{out.name}.parts")):
         work = _prepare(work_dir(out), {**parents, "shard_tokens": config.shard_tokens}, resume)
         splits = {name: _split(config, encoder, name, work) for name in SPLITS}
         manifest = {

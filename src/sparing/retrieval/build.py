@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sparing.base.config import to_tree
 from sparing.base.errors import ConfigError
-from sparing.base.files import check_free, lock, new_artefact, open_artefact
+from sparing.base.files import check_free, new_artefact, open_artefact
 from sparing.base.limits import LIMITS
 from sparing.base.logs import Progress
 from sparing.base.stage import StageResult
@@ -38,21 +38,18 @@ def build_index(
             return StageResult(artefact=out, quality=done.quality, facts=done.facts)
     check_free(out, overwrite=overwrite)
     found, count = Count("find"), Count("read")
-    with lock(out):
-        files = find(config.sources, found)
-        with new_artefact(out, kind="index", stage=stage, overwrite=overwrite) as draft:
-            (draft.path / STORE).mkdir()
-            number = write(_passages(files, config, count), draft.path / STORE)
-            if not number:
-                raise ConfigError(
-                    f"sources: no passage in {len(files)} files with kind={config.kind}"
-                )
-            card = {"version": VERSION, "analyzer": ANALYZER, "passages": number}
-            card["steps"] = [found.tree(), count.tree()]
-            (draft.path / CARD).write_text(json.dumps(card, indent=1) + "\n")
-            draft.facts |= {"passages": number, "files": len(files)}
-            draft.facts |= {"passed_over": dict(sorted((found.dropped + count.dropped).items()))}
-            facts = dict(draft.facts)
+    files = find(config.sources, found)
+    with new_artefact(out, kind="index", stage=stage, overwrite=overwrite) as draft:
+        (draft.path / STORE).mkdir()
+        number = write(_passages(files, config, count), draft.path / STORE)
+        if not number:
+            raise ConfigError(f"sources: no passage in {len(files)} files with kind={config.kind}")
+        card = {"version": VERSION, "analyzer": ANALYZER, "passages": number}
+        card["steps"] = [found.tree(), count.tree()]
+        (draft.path / CARD).write_text(json.dumps(card, indent=1) + "\n")
+        draft.facts |= {"passages": number, "files": len(files)}
+        draft.facts |= {"passed_over": dict(sorted((found.dropped + count.dropped).items()))}
+        facts = dict(draft.facts)
     return StageResult(artefact=out, facts=facts)
 
 

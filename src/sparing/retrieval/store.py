@@ -25,8 +25,8 @@ ANALYZER = "sparing-english-1"
 LONGEST_WORD = 60
 QUERY_TERMS = 256
 """Terms of a query that are looked up; the rest of a very long text is passed over."""
-TITLE_WEIGHT = 1.0
-"""Weight of a term in the title against the same in the text."""
+TITLE_WEIGHT = 0.5
+"""Weight of a term in the title against the same in the text; best on the mean of CRAN and CISI."""
 _JOINED = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _HEAP_BYTES = 512 << 20
 """Memory that a segment may take before a second one is begun (reserved as it is needed)."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from sparing.base.config import to_tree
 from sparing.base.errors import ConfigError, require
-from sparing.base.files import check_free, hash_of, lock, new_artefact, open_artefact
+from sparing.base.files import check_free, hash_of, new_artefact, open_artefact
 from sparing.base.stage import StageResult
 
 BOS, EOS, IM_START, IM_END = "<|bos|>", "<|eos|>", "<|im_start|>", "<|im_end|>"
@@ -83,14 +83,13 @@ def train_tokenizer(
     texts = sample(config.corpus, config.sample_bytes)
     if not texts:
         raise ConfigError(f"corpus: {config.corpus} has no text within sample_bytes")
-    with lock(out):
-        trained = learn(texts, config.vocab_size, config.min_frequency)
-        with new_artefact(
-            out, kind="tokenizer", stage=stage, parents=parents, overwrite=overwrite
-        ) as draft:
-            write_folder(trained, draft.path)
-            draft.facts |= _facts(trained, texts)
-            facts = dict(draft.facts)
+    trained = learn(texts, config.vocab_size, config.min_frequency)
+    with new_artefact(
+        out, kind="tokenizer", stage=stage, parents=parents, overwrite=overwrite
+    ) as draft:
+        write_folder(trained, draft.path)
+        draft.facts |= _facts(trained, texts)
+        facts = dict(draft.facts)
     return StageResult(artefact=out, facts=facts)
 
 
