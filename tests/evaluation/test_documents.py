@@ -143,3 +143,5 @@ def test_the_standard_library_is_always_there(model):
     assert found.text_bytes > 500
     again = standard_library(model, tokens=500, seed=0)
     np.testing.assert_array_equal(again.documents[0].ids_N, found.documents[0].ids_N)
+    assert again.source_hash == found.source_hash
+    assert standard_library(model, tokens=500, seed=1).source_hash != found.source_hash

@@ -38,8 +38,8 @@ def test_the_stage_writes_model_and_ngrams_on_the_same_text(made):
     tree = json.loads((out / "eval.json").read_text())
     assert tree["evaluation"]["tokens"] == tree["quality"]["tokens"] == result.tokens == 400
     assert [entry["order"] for entry in tree["ngrams"]] == [3, 5]
-    assert result.quality["bits_per_byte_3gram"] == tree["ngrams"][0]["bits_per_byte"]
-    assert result.quality["bits_per_byte"] > result.quality["bits_per_byte_3gram"], "it is random"
+    assert result.quality["ngram3_bits_per_byte"] == tree["ngrams"][0]["bits_per_byte"]
+    assert result.quality["bits_per_byte"] > result.quality["ngram3_bits_per_byte"], "it is random"
 
 
 def test_perplexity_through_the_executor_equals_transformers(model, shards, made):
@@ -104,7 +104,7 @@ def test_the_verb_writes_an_artefact(model, shards, tmp_path, capsys):
     words += ["--ngrams", "2,3", "--out", str(tmp_path / "eval"), "--json"]
     assert main(words) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["bits_per_byte_2gram"] > 0
+    assert shown["ngram2_bits_per_byte"] > 0
     assert main(words) == 1
     assert "--overwrite" in capsys.readouterr().err
 

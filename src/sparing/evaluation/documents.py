@@ -1,5 +1,6 @@
 """Which tokens are scored: whole documents with the UTF-8 bytes of text they stand for."""
 
+import hashlib
 import json
 import platform
 import sysconfig
@@ -119,7 +120,7 @@ def standard_library(model: Path, *, tokens: int, seed: int) -> Sample:
     taken = _take(len(files), document, tokens, seed, tokenizer)
     version = platform.python_version()
     source = f"the standard library of Python {version} on this machine"
-    return _sample(taken, len(files), source, f"python-{version}")
+    return _sample(taken, len(files), source, None)
 
 
 def check_tokenizer(shards: Path, model: Path) -> None:
@@ -213,9 +214,13 @@ def _take(
 
 
 def _sample(
-    taken: tuple[list[Document], int, int], count: int, source: str, source_hash: str
+    taken: tuple[list[Document], int, int], count: int, source: str, source_hash: str | None
 ) -> Sample:
+    """The sample; a source without a hash of its own gets that of the tokens taken from it."""
     documents, looked, cut = taken
     if not documents or not sum(document.text_bytes for document in documents):
         raise ArtefactError(f"{source}: no text to evaluate on")
+    if source_hash is None:
+        ids_N = np.concatenate([document.ids_N for document in documents])
+        source_hash = hashlib.sha256(ids_N.astype("<i4").tobytes()).hexdigest()
     return Sample(tuple(documents), source, source_hash, count - looked, cut)

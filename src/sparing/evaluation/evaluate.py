@@ -144,7 +144,7 @@ def headline(result: Mapping[str, Any]) -> dict[str, Any]:
         "perplexity": result["quality"]["perplexity"],
     }
     for entry in result.get("ngrams", ()):
-        figures[f"bits_per_byte_{entry['order']}gram"] = entry["bits_per_byte"]
+        figures[f"ngram{entry['order']}_bits_per_byte"] = entry["bits_per_byte"]
     against = result.get("against")
     if against:
         figures |= {
