@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_seen_is_what_the_batches_held(tmp_path_factory, corpus, steps):
         ids, labels = rows.ids_BT[kept].tolist(), rows.labels_BT[kept].tolist()
         pairs.update(zip(ids, labels, strict=True))
     seen = list(packing.seen(steps))
-    found = Counter(pair for piece in seen for pair in zip(piece[:-1], piece[1:], strict=True))
+    found = Counter(pair for piece in seen for pair in pairwise(piece.tolist()))
     if steps * batch * context <= packing.epoch_tokens:
         assert found == pairs
     else:

@@ -59,10 +59,7 @@ class Textbook:
         return [0, *(max(value, 0.0) for value in formula)]
 
     def probability(self, history, token):
-        if not history:
-            below = 1 / VOCAB
-        else:
-            below = self.probability(history[1:], token)
+        below = self.probability(history[1:], token) if history else 1 / VOCAB
         counts = self.counts[len(history) + 1]
         discount = self.discounts[len(history) + 1]
         followers = {gram[-1]: c for gram, c in counts.items() if gram[:-1] == history}

@@ -20,7 +20,7 @@ import numpy as np
 from sparing.base.errors import require
 
 Discounts = Callable[[np.ndarray], tuple[float, float, float]]
-"""From the counts of one order's grams to what is taken off a count of 1, of 2, and of 3 or more."""
+"""From the counts of one order to what is taken off a count of 1, of 2, and of 3 or more."""
 
 FALLBACK = 0.5
 """Discount of an order whose counts do not tell one."""
@@ -28,10 +28,10 @@ FALLBACK = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Order:
-    """What one order knows. Gram g of order k - 1 is the context, `keys` holds g * vocab + token."""
+    """What one order knows."""
 
     keys: np.ndarray
-    """Sorted keys of the grams of this order; the rank of a key is the gram's dense id."""
+    """Sorted (id of the gram one shorter) * vocab + token; the rank of a key is its gram's id."""
 
     kept: np.ndarray
     """Probability mass left to each gram after its discount: (count - D) / total."""
@@ -81,7 +81,7 @@ class KneserNey:
         return np.log2(p[predicted])
 
     def bits(self, documents: Iterable[np.ndarray]) -> float:
-        """Bits that all tokens of `documents` cost; divide by their UTF-8 bytes for bits per byte."""
+        """Bits that all tokens of `documents` cost, but the first of each."""
         return float(-sum(self.log2_probabilities(document).sum() for document in documents))
 
 
@@ -109,7 +109,7 @@ def fit(
     require(bool(kept_documents), "documents", "at least one document", 0)
     ids, predicted = _padded(kept_documents, order=order, bos=bos)
     require(bool(predicted.any()), "documents", f"one of {order} tokens or more", "shorter ones")
-    require(0 <= int(ids.min()) and int(ids.max()) < vocab, "vocab", "ids below it", int(ids.max()))
+    require(int(ids.min()) >= 0 and int(ids.max()) < vocab, "vocab", "ids below it", int(ids.max()))
     keys, grams = _grams(ids, order=order, vocab=vocab)
     counts = _counts(grams, predicted, [vocab, *map(len, keys)])
     take = _per_order(discounts, counts)
@@ -151,7 +151,9 @@ def three_discounts(counts: np.ndarray) -> tuple[float, float, float]:
 
 def bits_per_byte(model: KneserNey, documents: Iterable[np.ndarray], text_bytes: int) -> float:
     """Bits per UTF-8 byte of the text that `documents` encode, eos included in the bits."""
-    require(text_bytes > 0, "text_bytes", "the held-out text's UTF-8 bytes, more than 0", text_bytes)
+    require(
+        text_bytes > 0, "text_bytes", "the held-out text's UTF-8 bytes, more than 0", text_bytes
+    )
     return model.bits(documents) / text_bytes
 
 
@@ -173,10 +175,8 @@ def _padded(
     return np.concatenate(pieces), np.concatenate(marks)
 
 
-def _grams(
-    ids: np.ndarray, *, order: int, vocab: int
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Sorted keys of orders 2 to n, and for every order the dense id of the gram ending at each place.
+def _grams(ids: np.ndarray, *, order: int, vocab: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Sorted keys of orders 2 to n, and for every order the id of the gram that ends at each place.
 
     Places whose gram would cross a document's front get ids too; nothing ever counts those.
     """
@@ -190,9 +190,7 @@ def _grams(
     return keys, grams
 
 
-def _counts(
-    grams: list[np.ndarray], predicted: np.ndarray, sizes: list[int]
-) -> list[np.ndarray]:
+def _counts(grams: list[np.ndarray], predicted: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
     """Highest order: how often each gram occurs. Lower: how many tokens it is found behind."""
     events = [gram[predicted] for gram in grams]
     counts = [np.bincount(events[-1], minlength=sizes[-1])]
