@@ -16,6 +16,7 @@ from typing import Any
 from sparing.base.config import to_tree
 from sparing.base.errors import ConfigError, require
 from sparing.base.files import check_free, hash_of, new_artefact, open_artefact
+from sparing.base.logs import logger
 from sparing.base.stage import StageResult
 
 BOS, EOS, IM_START, IM_END = "<|bos|>", "<|eos|>", "<|im_start|>", "<|im_end|>"
@@ -84,6 +85,10 @@ def train_tokenizer(
     if not texts:
         raise ConfigError(f"corpus: {config.corpus} has no text within sample_bytes")
     trained = learn(texts, config.vocab_size, config.min_frequency)
+    if trained.get_vocab_size() < config.vocab_size:
+        logger("tokenizer").warning(
+            "the corpus has merges for %d of %d ids", trained.get_vocab_size(), config.vocab_size
+        )
     with new_artefact(
         out, kind="tokenizer", stage=stage, parents=parents, overwrite=overwrite
     ) as draft:
