@@ -68,13 +68,13 @@ def figures(parts: RunParts) -> dict[str, float]:
 
 
 def _spent(parts: RunParts) -> dict[str, float | None]:
-    rows = [row for row in parts.rows if row.cost is not None]
+    spent = [(row.stage, row.cost) for row in parts.rows if row.cost is not None]
     found: dict[str, float | None] = {}
-    for row in rows:
-        name = f"{row.stage} seconds"
-        found[name] = (found.get(name) or 0.0) + row.cost.seconds
-    if rows:
-        total = cost.total([row.cost for row in rows])
+    for stage, part in spent:
+        name = f"{stage} seconds"
+        found[name] = (found.get(name) or 0.0) + part.seconds
+    if spent:
+        total = cost.total([part for _, part in spent])
         found["all stages, seconds"] = total.seconds
         found[f"all stages, joules ({total.energy_label})"] = total.joules
         found["all stages, gCO2e"] = total.gco2e

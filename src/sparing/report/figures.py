@@ -200,11 +200,11 @@ def bars(labels: Sequence[str], panel: Bars, *, name: str, width_in: float = WID
     check()
     with _styled():
         figure, axes = _canvas(0.6 + 0.3 * max(1, len(labels)), width_in)
-        _draw_bars(axes, labels, panel)
+        _draw_bars(axes, labels, panel, width_in)
         return svg(figure, name, panel.title)
 
 
-def _draw_bars(axes: Axes, labels: Sequence[str], panel: Bars) -> None:
+def _draw_bars(axes: Axes, labels: Sequence[str], panel: Bars, width_in: float) -> None:
     lengths = [value or 0.0 for value in panel.values]
     axes.barh(range(len(labels)), lengths, color=panel.colour, height=0.62)
     ends = [max(length, _at(panel.high, i) or 0.0) for i, length in enumerate(lengths)]
@@ -223,11 +223,8 @@ def _draw_bars(axes: Axes, labels: Sequence[str], panel: Bars) -> None:
             fontsize=10,
         )
     longest = max((len(_short(text)) for text in panel.texts), default=0)
-    axes.set_xlim(
-        0,
-        (max(ends, default=0.0) or 1.0)
-        * (1.08 + 0.035 * longest * WIDTH_IN / axes.figure.get_figwidth()),
-    )
+    room = 0.035 * longest * WIDTH_IN / width_in  # for the text behind the longest bar
+    axes.set_xlim(0, (max(ends, default=0.0) or 1.0) * (1.08 + room))
     axes.set_yticks(range(len(labels)), [_short(label) for label in labels], color=INK)
     axes.invert_yaxis()
     axes.set_title(printable(panel.title))

@@ -133,12 +133,12 @@ def _spent(parts: RunParts) -> list[Tile]:
     total = cost.total(spent)
     peak = f"peak memory {markup.size(total.peak_rss_bytes)}"
     tiles: list[Tile] = [("whole run", _big(*_split(markup.seconds(total.seconds))), peak)]
-    energy: Html | str = markup.label_chip(total.energy_label)
-    if total.joules is not None:
-        energy = Html(f"{energy.text} {escape(markup.grams(total.gco2e))} CO2e")
-        tiles.append(("energy", _big(*_split(markup.joules(total.joules))), energy))
+    label = markup.label_chip(total.energy_label)
+    if total.joules is None:
+        tiles.append(("energy", "unknown", label))
     else:
-        tiles.append(("energy", "unknown", energy))
+        note = Html(f"{label.text} {escape(markup.grams(total.gco2e))} CO2e")
+        tiles.append(("energy", _big(*_split(markup.joules(total.joules))), note))
     if total.money is not None:
         tiles.append(("money", markup.money(total.money, total.currency), "prices as stated"))
     return tiles

@@ -70,7 +70,9 @@ def _kl(parts: RunParts, *end: str) -> list[float | None]:
 
 def _table(parts: RunParts) -> Html:
     first = parts.compressed[0].card
-    rows = [["original", *_side(first, "before"), "\u2013", "\u2013", "\u2013", ""]]
+    rows: list[list[Html | str]] = [
+        ["original", *_side(first, "before"), "\u2013", "\u2013", "\u2013", ""]
+    ]
     for entry in parts.compressed:
         card = entry.card
         agree = figure_at(card, "against_original", "top1_agreement")
