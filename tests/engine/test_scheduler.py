@@ -88,6 +88,17 @@ def test_pressure_is_real():
     assert big.scheduler.preemptions == 0
 
 
+def test_a_hundred_preemptions():
+    """32 answers of 64 tokens in a cache for four of them."""
+    requests = [request(number, [number % VOCAB] * (1 + number % 7), 56) for number in range(32)]
+    engine = make(64, 4, 16, 32)
+    answers = run(engine, requests)
+    assert engine.scheduler.preemptions >= 100
+    for each in requests:
+        assert answers[each.id] == expected(each)
+    assert engine.scheduler.pool.free == 64
+
+
 def test_step_limits_hold():
     engine = make(64, 4, 3, 7)
     for number in range(6):
