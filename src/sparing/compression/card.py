@@ -1,7 +1,9 @@
 """The quality card: what a compressed model lost and saved, measured, with a verdict."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sparing.base.errors import SparingError
 from sparing.evaluation.divergence import Divergence, Pair
@@ -81,13 +83,13 @@ def card(
     sample: Sample,
     policy: Policy,
     *,
-    rounding: dict[str, object],
+    rounding: Mapping[str, Any],
     before: Size,
     after: Size,
     max_kl: float,
     accepted: bool,
     seed: int,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The whole card as JSON values; `rounding` says how the weights were rounded."""
     divergence = summarise_pair(pair, seed=seed)
     quality_before = summarise_scores(pair.base, seed=seed)
@@ -106,7 +108,7 @@ def card(
     )
 
 
-def finite(tree: object) -> object:
+def finite(tree: Any) -> Any:
     """The tree with None where a number is not finite: JSON has no word for it."""
     if isinstance(tree, dict):
         return {key: finite(value) for key, value in tree.items()}

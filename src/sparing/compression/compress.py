@@ -18,7 +18,7 @@ from sparing.evaluation.documents import Sample, sample, standard_library
 from sparing.evaluation.origin import FACT, trained_context, training_of
 from sparing.evaluation.perplexity import policy
 from sparing.evaluation.speed import DecodeSpeed, decode_speeds
-from sparing.kernels.formats import BFloat16, Int4, Int8, pack_int4
+from sparing.kernels.formats import BFloat16, Float32, Int4, Int8, pack_int4
 from sparing.models.folder import ModelFolder, copy_tokenizer, open_model, write_model
 
 BITS = {"int8": 8, "int4": 4}
@@ -162,7 +162,11 @@ def stored(rounded: Rounded, scheme: str) -> Int8 | Int4:
 
 def write(folder: ModelFolder, rounded: Mapping[str, Int8 | Int4], out: Path) -> None:
     """A folder like the original's with some weights rounded; the others keep their numbers."""
-    dense = {name: weight for name, weight in folder.weights.items() if name not in rounded}
+    dense = {
+        name: weight
+        for name, weight in folder.weights.items()
+        if isinstance(weight, Float32 | BFloat16) and name not in rounded
+    }
     half = all(isinstance(weight, BFloat16) for weight in dense.values())
     dtype = "bfloat16" if half else "float32"
     write_model(out, folder.config, dense, dtype=dtype, family=folder.family, quantised=rounded)

@@ -1,7 +1,6 @@
 """What counting alone reaches: n-grams trained on the tokens that a model saw."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ def ngram_figures(
     return [_figure(order, seen, text, vocab) for order in orders]
 
 
-def _figure(order: int, seen: Seen, text: Sample, vocab: int) -> Mapping[str, Any]:
+def _figure(order: int, seen: Seen, text: Sample, vocab: int) -> dict[str, Any]:
     begin = time.perf_counter()
     held = [document.ids_N for document in text.documents]
     model = ngram.fit(seen.documents, order=order, vocab=vocab, bos=int(held[0][0]))

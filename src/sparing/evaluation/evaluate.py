@@ -95,7 +95,7 @@ def measure(config: EvalConfig) -> dict[str, Any]:
         trained=trained_context(config.model),
     )
     base = NativeExecutor(folder, kv_tokens=how.context, threads=config.threads)
-    result = {"model": _named(config.model), "stage": to_tree(config)}
+    result: dict[str, Any] = {"model": _named(config.model), "stage": to_tree(config)}
     if config.against:
         other = NativeExecutor(config.against, kv_tokens=how.context, threads=config.threads)
         result |= _paired(base.logits, other.logits, text, how, config)

@@ -41,7 +41,7 @@ def training_of(model: Path) -> Training | None:
     known = card.facts.get(FACT) or {**card.stage, "data_hash": card.parents.get("data")}
     if not isinstance(known, dict):
         return None
-    found = {field.name: known.get(field.name) for field in fields(Training)}
+    found: dict[str, Any] = {field.name: known.get(field.name) for field in fields(Training)}
     kinds = {name: str if name == "data_hash" else int for name in found}
     if any(type(value) is not kinds[name] for name, value in found.items()):
         return None

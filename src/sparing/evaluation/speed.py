@@ -1,7 +1,7 @@
 """Tokens per second of single-row decoding, several models measured in turns."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -35,7 +35,12 @@ class DecodeSpeed:
 
 
 def decode_speeds(
-    executors: Sequence[Executor], prompt: Sequence[int], *, run_tokens: int = 32, runs: int = 5
+    executors: Sequence[Executor],
+    prompt: Sequence[int],
+    *,
+    run_tokens: int = 32,
+    runs: int = 5,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[DecodeSpeed]:
     """Greedy decoding of `run_tokens` tokens after `prompt`, `runs` times each in turn.
 
@@ -52,7 +57,7 @@ def decode_speeds(
     seconds: list[list[float]] = [[] for _ in executors]
     for turn in range(runs + 1):
         for executor, taken in zip(executors, seconds, strict=True):
-            elapsed = _run(executor, prompt, run_tokens)
+            elapsed = _run(executor, prompt, run_tokens, clock)
             if turn:
                 taken.append(elapsed)
     return [_speed(taken, run_tokens) for taken in seconds]
@@ -63,15 +68,17 @@ def _speed(seconds: list[float], run_tokens: int) -> DecodeSpeed:
     return DecodeSpeed(median(rates), min(rates), max(rates), len(rates), run_tokens)
 
 
-def _run(executor: Executor, prompt: Sequence[int], run_tokens: int) -> float:
+def _run(
+    executor: Executor, prompt: Sequence[int], run_tokens: int, clock: Callable[[], float]
+) -> float:
     """Seconds that `run_tokens` decoding steps take after the prompt is in the cache."""
     blocks = -(-(len(prompt) + run_tokens) // executor.block_tokens)
     blocks_RP = np.arange(blocks, dtype=np.int32)[None, :]
     token = _step(executor, prompt, 0, blocks_RP)
-    begin = time.perf_counter()
+    begin = clock()
     for position in range(len(prompt), len(prompt) + run_tokens):
         token = _step(executor, [token], position, blocks_RP)
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 def _step(executor: Executor, ids: Sequence[int], start: int, blocks_RP: np.ndarray) -> int:
