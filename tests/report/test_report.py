@@ -93,6 +93,7 @@ def test_links_inside_drawings_lead_somewhere(whole: Path) -> None:
         "1.14 bits/byte",
         "3-gram 1.29, 5-gram 1.19",
         "3.28M tokens",
+        "layers 4 width 192 heads 6 context 256",
         "21.8k tokens/s, 2.62M parameters",
         "6.1x smaller, KL 0.0524 nats",
         "estimated",
@@ -238,6 +239,18 @@ def test_a_log_that_was_cut_and_one_that_is_damaged(tmp_path: Path) -> None:
     log.write_text('{"step": 1}\n{"st\n{"step": 2}\n')
     with pytest.raises(ArtefactError, match="line 2"):
         list(gather.read_metrics(log))
+
+
+def test_times_come_from_the_card_by_step(tmp_path: Path) -> None:
+    run = fake_run.build(tmp_path / "run", without=("corpus", "ledger"))
+    metrics = gather.gather(run).metrics
+    assert metrics[9]["step"] == 10
+    assert metrics[9]["seconds"] == pytest.approx(3.75)
+    annotate(run / "model", facts={"timing": {"step": [2, 9], "seconds": [0.5]}})
+    metrics = gather.gather(run).metrics
+    assert [record["step"] for record in metrics if "seconds" in record] == [2]
+    annotate(run / "model", facts={"timing": "none"})
+    assert all("seconds" not in record for record in gather.gather(run).metrics)
 
 
 def test_without_matplotlib_the_error_names_the_extra(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ def _draw_line(axes: Axes, line: Line) -> None:
         alpha=0.28 if line.faint else 1.0,
         linewidth=1.0 if line.faint else 2.2,
         marker="o" if line.dots else None,
-        markersize=5,
+        markersize=5 if len(line.x) > 1 else 8,
         label="_nolegend_" if line.faint else printable(line.label),
         solid_capstyle="round",
     )

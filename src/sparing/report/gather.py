@@ -63,6 +63,9 @@ class RunParts:
     model: Artefact | None
     """The trained model."""
 
+    shape: dict[str, Any] | None
+    """Its `config.json`."""
+
     evaluation: dict[str, Any] | None
     """`eval.json`."""
 
@@ -95,10 +98,11 @@ def gather(run: Path) -> RunParts:
         recipe=recipe,
         rows=tuple(Ledger(ledger).rows()) if ledger.is_file() else (),
         artefacts=artefacts,
-        metrics=tuple(read_metrics(trained.path / "metrics.jsonl")) if trained else (),
+        metrics=tuple(_metrics(trained)) if trained else (),
         corpus=_beside(artefacts, "corpus", "manifest.json"),
         shards=_beside(artefacts, "shards", "manifest.json"),
         model=trained,
+        shape=_json(trained.path / "config.json") if trained else None,
         evaluation=_first(artefacts, "eval.json") or _json(run / "eval.json"),
         compressed=tuple(_cards(artefacts)),
         answer=_first(artefacts, "answer.json") or _json(run / "answer.json"),
@@ -177,6 +181,26 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
             raise ArtefactError(f"{path}, line {position}: not JSON") from None
         if isinstance(record, dict):
             yield record
+
+
+def _metrics(model: Artefact) -> Iterator[dict[str, Any]]:
+    """The training log with its times, which stand on the card: they differ between equal runs."""
+    timing = model.facts.get("timing")
+    columns = timing if isinstance(timing, dict) else {}
+    steps = columns.get("step")
+    steps = steps if isinstance(steps, list) else []
+    place = {step: index for index, step in enumerate(steps) if isinstance(step, int)}
+    for record in read_metrics(model.path / "metrics.jsonl"):
+        step = record.get("step")
+        index = place.get(step) if isinstance(step, int) else None
+        times = {
+            name: column[index]
+            for name in ("seconds", "tokens_per_s")
+            if index is not None
+            and isinstance(column := columns.get(name), list)
+            and index < len(column)
+        }
+        yield record | times
 
 
 def at(tree: Any, *names: str) -> Any:

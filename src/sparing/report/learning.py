@@ -6,13 +6,21 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from sparing.report import figures, markup
-from sparing.report.figures import ONE, THREE, TWO, Level, Line
+from sparing.report.figures import FOUR, ONE, THREE, TWO, Level, Line
 from sparing.report.gather import RunParts, figure_at
 from sparing.report.markup import Html
 from sparing.report.overview import ngrams
 
 MOST_POINTS = 600
 """Points of one curve: more than a page shows would only make the file heavy."""
+
+SHAPE = {
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "context": "max_position_embeddings",
+}
+"""Lines about the model's shape, and their names in `config.json`."""
 
 SMOOTH = 25
 """Steps of the running mean drawn over the raw loss."""
@@ -78,26 +86,25 @@ def _loss(parts: RunParts) -> Html:
 def _heldout(parts: RunParts) -> Html:
     tokens, bits = series(parts, "heldout_bpb")
     final = figure_at(parts.evaluation, "quality", "bits_per_byte")
-    if not bits and final is not None:
-        last = [x for x in (figure_at(parts.metrics[-1], "tokens"),) if x is not None]
-        tokens, bits = last, [final] * len(last)
-    if not bits:
+    last = figure_at(parts.metrics[-1], "tokens")
+    lines, words = [], "Lower is better: bits to write one byte of text from files kept apart."
+    if bits:
+        dots = len(bits) <= 60
+        lines.append(Line("while training", thin(tokens), thin(bits), ONE, dots=dots))
+    if final is not None and last is not None:
+        lines.append(Line("by eval", [last], [final], FOUR, dots=True))
+    if not lines:
         return markup.absent("Held-out bits per byte")
     found = sorted(ngrams(parts.evaluation).items())
     levels = [
         Level(f"{order}-gram {value:.3f}", value, colour)
         for (order, value), colour in zip(found, (TWO, THREE) * len(found), strict=False)
     ]
-    drawn = figures.curves(
-        "Held-out bits per byte",
-        [Line("model", thin(tokens), thin(bits), ONE, dots=len(bits) <= 60)],
-        x_label="tokens seen",
-        levels=levels,
-        name="heldout",
-    )
-    words = "Lower is better: bits to write one byte of text from files kept apart."
     if levels:
-        words += " Dashed: interpolated Kneser-Ney models over the same tokenizer and tokens."
+        words += " Dashed: interpolated Kneser-Ney models on the text and tokenizer of eval."
+    drawn = figures.curves(
+        "Held-out bits per byte", lines, x_label="tokens seen", levels=levels, name="heldout"
+    )
     return markup.figure(drawn, words)
 
 
@@ -134,8 +141,9 @@ def _facts(parts: RunParts) -> Html:
     for order, value in sorted(ngrams(parts.evaluation).items()):
         entries.append((f"bits per byte, {order}-gram", markup.number(value, digits=4)))
     if parts.model is not None:
-        for name in ("parameters", "layers", "width", "context"):
-            value = figure_at(parts.model.facts, name)
-            if value is not None:
-                entries.append((name, markup.count(value)))
+        entries.append(("parameters", markup.count(figure_at(parts.model.facts, "parameters"))))
+    for title, name in SHAPE.items():
+        value = figure_at(parts.shape, name)
+        if value is not None:
+            entries.append((title, markup.number(int(value))))
     return markup.pairs(entries)
