@@ -28,6 +28,7 @@ from sparing.measure.energy import Reading
 from sparing.server.app import create_app
 from sparing.server.run import listen, serve, url_of
 from sparing.server.settings import ServerSettings
+from sparing.server.wire import BoundedProtocol
 from sparing.tokenizer.text import Tokenizer
 
 SPECIALS = ("<|bos|>", "<|eos|>", "<|im_start|>", "<|im_end|>")
@@ -166,7 +167,9 @@ def live(llm: Any, **options: Any) -> Iterator[str]:
 def running(app: Any) -> Iterator[str]:
     door = socket.socket()
     door.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", ws="none", http="httptools")
+    config = uvicorn.Config(
+        app, log_level="critical", lifespan="off", ws="none", http=BoundedProtocol
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, daemon=True)
     thread.start()

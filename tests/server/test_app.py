@@ -126,6 +126,11 @@ def test_completion_logprobs(client: openai.OpenAI, llm: LLM) -> None:
         found.tokens, found.token_logprobs, found.top_logprobs, strict=True
     ):
         assert top[token] == logprob == max(top.values()), "greedy takes the likeliest"
+    streamed = client.completions.create(
+        model="toy", prompt=ids, max_tokens=6, seed=1, logprobs=2, temperature=0, stream=True
+    )
+    pieces = [chunk.choices[0].logprobs for chunk in streamed]
+    assert [at for piece in pieces for at in piece.text_offset] == found.text_offset
 
 
 def test_usage_carries_the_cost(client: openai.OpenAI) -> None:

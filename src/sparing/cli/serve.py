@@ -4,6 +4,7 @@ import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from sparing.base.errors import ConfigError
 from sparing.cli.common import add_config, config_from, warn
@@ -33,9 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--api-key", metavar="KEY", help="an API key; visible in the list of processes"
     )
-    add_config(parser.add_argument_group("server"), ServerSettings, skip=_NOT_OPTIONS)
-    add_config(parser.add_argument_group("engine"), EngineConfig)
-    add_config(parser.add_argument_group("energy and cost"), MeasureConfig)
+    for title, settings in (
+        ("server", ServerSettings),
+        ("engine", EngineConfig),
+        ("energy and cost", MeasureConfig),
+    ):
+        group = cast(argparse.ArgumentParser, parser.add_argument_group(title))
+        add_config(group, settings, skip=_NOT_OPTIONS)
 
 
 _NOT_OPTIONS = ("key_digests", "max_requests")

@@ -18,6 +18,7 @@ render       Markdown as HTML that cannot run or load anything
 facts        what is known of a model folder
 pages        the files of the playground (web/)
 app          the routes
+wire         the HTTP reader, with bounds on a request's head
 run          the port, the signals, the drain
 
 Invariant: whatever a client sends or however it leaves, places, blocks and shares come back

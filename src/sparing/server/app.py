@@ -27,7 +27,7 @@ from sparing.server.events import EventStream, chunks, gather, until_gone
 from sparing.server.fields import checked, text
 from sparing.server.gate import Gate
 from sparing.server.guard import OPEN_PATHS, Guard
-from sparing.server.indexes import Hit, Searcher, find, shown
+from sparing.server.indexes import Searcher, find, shown
 from sparing.server.pages import pages
 from sparing.server.prepare import check_model, prepare, question_of
 from sparing.server.protocol import Ask, parse_chat, parse_completion
@@ -36,6 +36,7 @@ from sparing.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from sparing.engine.llm import LLM
+    from sparing.retrieval.index import Hit
 
 RENDER_CHARS = 200_000
 """Longest text that /render takes."""

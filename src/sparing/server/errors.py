@@ -26,6 +26,7 @@ CODES = {
     408: "request_timeout",
     413: "request_too_large",
     415: "unsupported_media_type",
+    431: "headers_too_large",
     500: "internal_error",
     503: "overloaded",
 }

@@ -1,28 +1,20 @@
 """Search indexes that a request may name: passages before the prompt, and shown."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sparing.base.config import nearest
 from sparing.base.errors import ConfigError, RequestError
 
+if TYPE_CHECKING:
+    from sparing.retrieval.index import Hit
+
 PASSAGE_CHARS = 2000
 """Most of one passage that is sent back to the client."""
-
-
-class Hit(Protocol):
-    """What a search finds."""
-
-    @property
-    def score(self) -> float: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def title(self) -> str: ...
 
 
 class Searcher(Protocol):

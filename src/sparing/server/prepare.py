@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from sparing.base.errors import RequestError
 from sparing.base.seeds import derive
 from sparing.engine.request import Sampling
-from sparing.server.indexes import Hit
 from sparing.server.protocol import Ask, Message
 
 if TYPE_CHECKING:
     from sparing.engine.llm import LLM
+    from sparing.retrieval.index import Hit
 
 CHARS_PER_TOKEN = 3
 """Passages get this many characters per free token; less than text has, so that most fit."""

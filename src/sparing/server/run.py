@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from sparing.base.errors import ConfigError, SparingError
 from sparing.server.settings import ServerSettings
+from sparing.server.wire import BoundedProtocol
 
 CLOSE_SECONDS = 2
 """What connections get to close once the drain is over."""
@@ -59,11 +60,11 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=BoundedProtocol,
                 ws="none",
                 loop="asyncio",
                 lifespan="off",
-                log_level="warning",
+                log_level="error",
                 access_log=False,
                 server_header=False,
                 timeout_keep_alive=15,
