@@ -104,7 +104,7 @@ class Decoder {
   void place(const LayerWeights& layer, int64_t index);
   void attend(int64_t index);
   void feed_forward(const LayerWeights& layer);
-  void logits();
+  void narrow();
   template <class Row>
   void rows(int64_t count, const Row& row);
   void write(int64_t row, int64_t layer, const float* from, bool values);
@@ -126,9 +126,9 @@ class Decoder {
   int64_t blocks_ = 0, block_tokens_ = 0;
   bool bf16_ = false;
 
-  Batch batch_;  // of the call under way
+  Batch batch_;  // of the call under way; N shrinks to L in the last layer
   std::vector<int32_t> sequence_;  // of each row
-  std::vector<float> x_, h_, q_, k_, v_, gate_, up_, cosine_, sine_;
+  std::vector<float> x_, h_, spare_, q_, k_, v_, gate_, up_, cosine_, sine_;
   std::vector<std::vector<float>> scratch_;  // one per thread
 };
 

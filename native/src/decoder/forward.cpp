@@ -1,5 +1,5 @@
 // The forward pass: for each layer, norm, query/key/value, place in the cache, attend, add;
-// norm, feed forward, add. Then the logits of the rows that were asked for.
+// norm, feed forward, add. Rows without logits end when the last layer has placed their keys.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -46,11 +46,11 @@ void Decoder::prepare(const Batch& batch) {
   const auto grow = [](std::vector<float>& v, int64_t count) {
     if (static_cast<int64_t>(v.size()) < count) v.resize(static_cast<size_t>(count));
   };
-  const int64_t N = batch.N, rows_of_logits = std::max(N, batch.L);
+  const int64_t N = batch.N, most = std::max(N, batch.L);
   for (auto [buffer, columns] : {std::pair(&x_, D), {&q_, HK}, {&k_, GK}, {&v_, GK}, {&gate_, M},
                                  {&up_, M}, {&cosine_, Y}, {&sine_, Y}})
-    grow(*buffer, N * columns);
-  grow(h_, rows_of_logits * std::max(D, HK));
+    grow(*buffer, most * columns);
+  for (auto* buffer : {&h_, &spare_}) grow(*buffer, most * std::max(D, HK));
   sequence_.resize(static_cast<size_t>(N));
   int64_t longest = 0;
   for (int64_t r = 0; r < batch.R; ++r) {
@@ -167,13 +167,18 @@ void Decoder::feed_forward(const LayerWeights& layer) {
   multiply({{&layer.down, gate_.data(), x_.data(), true}});
 }
 
-void Decoder::logits() {
-  const int64_t D = shape_.width;
-  rows(batch_.L, [&](int64_t i) {
-    rms_norm(&x_[batch_.logit_rows[i] * D], final_norm_, shape_.norm_eps, D, &h_[i * D]);
-  });
+// Leaves in x and h only the rows that are to have logits: the rest of the last layer is theirs.
+void Decoder::narrow() {
+  const auto pick = [&](std::vector<float>& from, int64_t columns) {
+    rows(batch_.L, [&](int64_t i) {
+      const float* row = &from[batch_.logit_rows[i] * columns];
+      std::copy(row, row + columns, &spare_[i * columns]);
+    });
+    std::copy(spare_.begin(), spare_.begin() + batch_.L * columns, from.begin());
+  };
+  pick(x_, shape_.width);
+  pick(h_, shape_.heads * shape_.head_width);
   batch_.N = batch_.L;
-  if (batch_.L > 0) multiply({{&head_, h_.data(), batch_.out, false}});
 }
 
 void Decoder::forward(const Batch& batch) {
@@ -187,11 +192,14 @@ void Decoder::forward(const Batch& batch) {
               {&layer.value, h_.data(), v_.data(), false}});
     place(layer, i);
     attend(i);
+    if (i + 1 == shape_.layers) narrow();
+    if (batch_.N == 0) return;
     multiply({{&layer.output, h_.data(), x_.data(), true}});
     norm(layer.mlp_norm);
     feed_forward(layer);
   }
-  logits();
+  norm(final_norm_);
+  multiply({{&head_, h_.data(), batch_.out, false}});
 }
 
 }  // namespace sparing
