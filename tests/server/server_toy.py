@@ -61,9 +61,11 @@ class ToyExecutor:
 
     block_tokens = 16
 
-    def __init__(self, tokenizer: Tokenizer, *, blocks: int = 512, pause: float = 0.0) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, blocks: int = 512, pause: float = 0.0, ends: bool = True
+    ) -> None:
         self.vocab, self.blocks, self.context = tokenizer.vocab, blocks, CONTEXT
-        self.pause = pause
+        self.pause, self.ends = pause, ends
         self._letters = np.array([tokenizer.encode(letter)[0] for letter in "abcdefgh ijkl."])
         self._cache = np.full((blocks, self.block_tokens), -1, np.int64)
 
@@ -93,7 +95,7 @@ class ToyExecutor:
         logits_V = np.full(self.vocab, -30.0, np.float32)
         shift = np.roll(np.linspace(0, 4, len(self._letters)), code)
         logits_V[self._letters] = shift
-        if code % 97 == 0:
+        if self.ends and code % 97 == 0:
             logits_V[1] = 50.0  # the end
         return logits_V
 

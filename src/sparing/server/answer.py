@@ -31,6 +31,7 @@ class Answer:
         prepared: Prepared,
         *,
         id: str,
+        share: Share,
         service: Service,
         gate: Gate,
         account: Account,
@@ -45,7 +46,7 @@ class Answer:
         self.handles: list[Handle] = []
         self._count = len(prepared.jobs)
         gate.enter(self._count)
-        self._share: Share = account.open(self._begun)
+        self._share = share
         try:
             for nth, job in enumerate(prepared.jobs):
                 name = id if self._count == 1 else f"{id}-{nth}"

@@ -29,7 +29,7 @@ from sparing.server.gate import Gate
 from sparing.server.guard import OPEN_PATHS, Guard
 from sparing.server.indexes import Searcher, find, shown
 from sparing.server.pages import pages
-from sparing.server.prepare import check_model, prepare, question_of
+from sparing.server.prepare import Prepared, check_model, prepare, question_of
 from sparing.server.protocol import Ask, parse_chat, parse_completion
 from sparing.server.replies import Header, whole
 from sparing.server.settings import ServerSettings
@@ -222,29 +222,21 @@ async def _body(request: Request, served: Served) -> dict[str, Any]:
 
 async def _answer(request: Request, served: Served, ask: Ask) -> Any:
     check_model(ask.model, served.name)
-    hits: tuple[Hit, ...] = ()
-    if ask.index is not None:
-        hits = await find(served.indexes, ask.index, question_of(ask), ask.passages)
-    prepared = await asyncio.to_thread(
-        prepare, served.llm, ask, hits, most=served.settings.max_choices
-    )
-    chat = bool(ask.messages)
-    header = Header(
-        id=("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex,
-        created=int(time.time()),
-        model=served.name,
-        chat=chat,
-        spell=served.llm.tokenizer.token_bytes,
-        passages=shown(hits, prepared.in_prompt),
-    )
-    answer = Answer(
-        prepared,
-        id=header.id,
-        service=served.llm.service,
-        gate=served.gate,
-        account=served.account,
-        metrics=served.metrics,
-    )
+    share = served.account.open(time.monotonic())  # searching and tokenising are charged too
+    try:
+        header, prepared = await _understood(served, ask)
+        answer = Answer(
+            prepared,
+            id=header.id,
+            share=share,
+            service=served.llm.service,
+            gate=served.gate,
+            account=served.account,
+            metrics=served.metrics,
+        )
+    except BaseException:
+        served.account.close(share, time.monotonic())
+        raise
     if ask.stream:
         return EventStream(chunks(answer, ask, header, prepared.echoes), finish=answer.finish)
     try:
@@ -254,3 +246,22 @@ async def _answer(request: Request, served: Served, ask: Ask) -> Any:
         return _json(whole(header, choices, answer.usage(final=True)))
     finally:
         answer.finish()
+
+
+async def _understood(served: Served, ask: Ask) -> tuple[Header, Prepared]:
+    """The request with its passages found and its prompts tokenised, and its answer's frame."""
+    hits: tuple[Hit, ...] = ()
+    if ask.index is not None:
+        hits = await find(served.indexes, ask.index, question_of(ask), ask.passages)
+    most = served.settings.max_choices
+    prepared = await asyncio.to_thread(prepare, served.llm, ask, hits, most=most)
+    chat = bool(ask.messages)
+    header = Header(
+        id=("chatcmpl-" if chat else "cmpl-") + uuid.uuid4().hex,
+        created=int(time.time()),
+        model=served.name,
+        chat=chat,
+        spell=served.llm.tokenizer.token_bytes,
+        passages=shown(hits, prepared.in_prompt),
+    )
+    return header, prepared

@@ -12,7 +12,7 @@ from sparing.models.folder import ModelFolder, open_model
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """Parameters, weight format, bytes, vocabulary and, where a ledger knows it, joules to make.
+    """Parameters, weight format, bytes, vocabulary; stages and joules where a ledger knows them.
 
     What is not known is left out.
     """
@@ -27,8 +27,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
         facts["content_hash"] = open_artefact(folder, kind="model").content_hash
     except ArtefactError:  # a folder that another program wrote has no card of ours
         return facts
-    joules = _joules_to_make(folder.parent / "ledger.sqlite", facts["content_hash"])
-    return facts if joules is None else facts | {"joules_to_make": joules}
+    return facts | _history(folder.parent / "ledger.sqlite", facts["content_hash"])
 
 
 def _weights(model: ModelFolder) -> str:
@@ -41,10 +40,14 @@ def _weights(model: ModelFolder) -> str:
     return {"Float32": "float32", "BFloat16": "bfloat16"}.get(record, record.lower())
 
 
-def _joules_to_make(ledger: Path, content_hash: str) -> float | None:
-    """The energy of the stages that led to an artefact, from the ledger of its run."""
+def _history(ledger: Path, content_hash: str) -> dict[str, Any]:
+    """The stages that led to an artefact and their energy, from the ledger of its run."""
     if not ledger.is_file():
-        return None
+        return {}
     from sparing.measure.ledger import Ledger, chain_cost
 
-    return chain_cost(Ledger(ledger).rows(), content_hash).total.joules
+    chain = chain_cost(Ledger(ledger).rows(), content_hash)
+    history: dict[str, Any] = {"made_by": [row.stage for row in chain.rows]}
+    if chain.rows and chain.total.joules is not None:
+        history["joules_to_make"] = chain.total.joules
+    return history

@@ -34,13 +34,14 @@ function showModel() {
   const facts = model.sparing ?? {};
   byId("model").className = "model ready";
   byId("model-name").textContent = model.id;
-  settings.allowChat(Boolean(facts.chat));
+  settings.allowChat(Boolean(facts.chat), !(facts.made_by ?? []).includes("pretrain"));
   byId("max_tokens").max = model.max_model_len;
   const rows = {
     Name: model.id,
     Parameters: facts.parameters ? `${figure(facts.parameters / 1e6)} million` : null,
     Weights: facts.weights,
     Size: facts.weight_bytes ? `${figure(facts.weight_bytes / 2 ** 20)} MiB` : null,
+    "Made by": facts.made_by?.join(", "),
     Context: `${model.max_model_len.toLocaleString("en")} tokens`,
     Vocabulary: facts.vocab?.toLocaleString("en"),
     "Cost to make": facts.joules_to_make ? `${figure(facts.joules_to_make / 1e3)} kJ` : null,
@@ -93,7 +94,7 @@ async function send() {
   byId("ask").value = "";
   grow();
   begin();
-  const answer = new Answer(model.id, { given: chat ? null : text });
+  const answer = new Answer(model.id, { given: chat || body.index ? null : text });
   const live = new Live();
   let usage = null;
   let reason = null;

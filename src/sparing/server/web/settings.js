@@ -59,14 +59,16 @@ export function mode() {
   return document.querySelector('input[name="mode"]:checked').value;
 }
 
-/** A model without a chat template can only go on with a text. */
-export function allowChat(allowed) {
+/** A model without a chat template can only go on with a text; one never taught to chat should. */
+export function allowChat(allowed, taught) {
   const chat = document.querySelector('input[name="mode"][value="chat"]');
   chat.disabled = !allowed;
-  if (!allowed) document.querySelector('input[name="mode"][value="complete"]').checked = true;
+  if (!allowed || !taught) document.querySelector('input[name="mode"][value="complete"]').checked = true;
   const note = byId("mode-note");
-  note.hidden = allowed;
-  note.textContent = "This model has no chat template: it goes on with what you write.";
+  note.hidden = allowed && taught;
+  note.textContent = allowed
+    ? "A base model: it goes on with what you write, and was never taught to chat."
+    : "This model has no chat template: it goes on with what you write.";
 }
 
 export function offerIndexes(names) {
