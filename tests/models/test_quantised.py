@@ -1,11 +1,13 @@
 """compressed-tensors folders against the compressed-tensors package and transformers."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from compressed_tensors.compressors.pack_quantized import pack_to_int32, unpack_from_int32
+from safetensors.numpy import load_file, save_file
 from tests.models.families import ids, outside_model, save
 from transformers import AutoModelForCausalLM
 
@@ -160,3 +162,25 @@ def test_words_that_fit_no_scheme_are_refused() -> None:
             read_record(words, scale, shape, schemes, "w")
     with pytest.raises(ArtefactError, match="fit not exactly one"):
         read_record(words[:5], scale, (6, 64), [Scheme(4, 32)], "w")
+
+
+def test_a_packed_weight_of_another_shape_is_named(tmp_path: Path) -> None:
+    opened = open_model(save(outside_model("llama"), tmp_path / "dense"))
+    dense, name = dense_weights(opened), "layers.0.attention.key.weight"
+    record = quantise(dense.pop(name), 8, 20)
+    write_model(tmp_path / "m", opened.config, dense, quantised={name: record})
+    module = "model.layers.0.self_attn.k_proj"
+    tensors = load_file(tmp_path / "m" / "model.safetensors")
+    for part, array in {
+        "weight_shape": np.array([20, 64]),
+        "weight_packed": np.zeros((20, 16), np.int32),
+        "weight_scale": np.ones((20, 2), np.float32),
+    }.items():
+        changed = tensors | {f"{module}.{part}": array}
+        save_file(changed, tmp_path / "m" / "model.safetensors")
+        with pytest.raises(ArtefactError, match=re.escape(f"{module}.weight")):
+            open_model(tmp_path / "m")
+    del tensors[f"{module}.weight_scale"]
+    save_file(tensors, tmp_path / "m" / "model.safetensors")
+    with pytest.raises(ArtefactError, match="missing " + re.escape(f"{module}.weight")):
+        open_model(tmp_path / "m")

@@ -1,6 +1,7 @@
 """The torch decoder against transformers, and packed documents against each alone."""
 
 import dataclasses
+import warnings
 from typing import Any
 
 import numpy as np
@@ -121,10 +122,14 @@ def test_tensors_round_trip_and_load_is_strict() -> None:
     assert {name: tensor.shape for name, tensor in tensors.items()} == shapes(config)
     assert sum(tensor.size for tensor in tensors.values()) == cost.parameters(config)
     assert sum(parameter.numel() for parameter in one.parameters()) == cost.parameters(config)
-    two = Decoder(config).load(tensors)
+    for array in tensors.values():
+        array.flags.writeable = False  # as mapped from a file
+    with warnings.catch_warnings(action="error"):
+        two = Decoder(config).load(tensors)
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(a, b)
-    tensors["embed.weight"][:] = 7.0  # copies: the model keeps its own
+    copies = one.tensors()
+    copies["embed.weight"][:] = 7.0
     assert not (one.embed.weight == 7.0).any()
     with pytest.raises(ShapeError, match="final_norm"):
         two.load({name: t for name, t in tensors.items() if name != "final_norm.weight"})
@@ -150,9 +155,8 @@ def test_initial_weights_are_a_function_of_seed_and_name() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["llama", "qwen3"])
-def test_compiled_is_as_plain(name: str) -> None:
-    model, _ = ours_of(outside_model(name))
+def test_compiled_is_as_plain() -> None:
+    model, _ = ours_of(outside_model("qwen3"))
     compiled = torch.compile(model)
     ids_BT, rows = ids(count=40, rows=2), LAYOUTS["few"]
     for document_ids in (None, documents(rows)):

@@ -26,7 +26,7 @@ class Fields:
         value = self.tree.get(key)
         if value is None and default is not None:
             return default
-        if type(value) not in (int, float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise ArtefactError(f"{self.name}: {key}: expected a number, got {value!s:.80}")
         return float(value)
 

@@ -18,8 +18,6 @@ from sparing.models.tensor_file import Tensor
 
 Record = Int4 | Int8
 METHOD, FORMAT = "compressed-tensors", "pack-quantized"
-# Top-level keys that change nothing when they are empty; any other content is refused.
-_OFF = ("kv_cache_scheme", "transform_config", "sparsity_config", "input_activations")
 _TOP = {
     "quant_method",
     "format",
@@ -110,24 +108,24 @@ def _expect(ok: bool, name: str, expected: str, got: object) -> None:
         raise ArtefactError(f"{name}: expected {expected}, got {str(got)[:80]!r}")
 
 
-def read_record(
-    packed_ZW: np.ndarray,
-    scale_ZJ: np.ndarray,
-    shape: tuple[int, int],
+def fitting_bits(
+    packed: tuple[int, ...],
+    scale: tuple[int, ...],
+    shape: tuple[int, ...],
     schemes: Sequence[Scheme],
     name: str,
-) -> Record:
-    """The weight in our layout; int4 stays a view of the file where rows fill whole words.
+) -> int:
+    """How many bits a code of a weight of `shape` has, from the shapes of its words and scales.
 
-    Errors: ArtefactError when the packed words and scales fit none of the folder's `schemes`.
+    Errors: ArtefactError unless exactly one number of bits among the folder's `schemes` fits.
     """
     rows, columns = shape
-    groups = scale_ZJ.shape[-1] if scale_ZJ.ndim == 2 else 0
+    groups = scale[-1] if len(scale) == 2 else 0
     fitting = {
         scheme.bits
         for scheme in schemes
-        if packed_ZW.shape == (rows, math.ceil(columns * scheme.bits / 32))
-        and scale_ZJ.shape == (rows, groups)
+        if packed == (rows, math.ceil(columns * scheme.bits / 32))
+        and scale == (rows, groups)
         and groups > 0
         and columns % groups == 0
         and (scheme.group or columns) == columns // groups
@@ -135,11 +133,26 @@ def read_record(
     if len(fitting) != 1 or (columns % 2 and 4 in fitting):
         known = ", ".join(f"int{s.bits} in groups of {s.group or 'a row'}" for s in schemes)
         raise ArtefactError(
-            f"{name}: {packed_ZW.shape} words and {scale_ZJ.shape} scales for a weight of shape "
-            f"{shape} fit not exactly one of: {known}"
+            f"{name}: {packed} words and {scale} scales for a weight of shape {shape} "
+            f"fit not exactly one of: {known}"
         )
-    bytes_ZD = packed_ZW.view(np.uint8)
-    if fitting == {4}:
+    return fitting.pop()
+
+
+def read_record(
+    packed_ZW: np.ndarray,
+    scale_ZJ: np.ndarray,
+    shape: tuple[int, ...],
+    schemes: Sequence[Scheme],
+    name: str,
+) -> Record:
+    """The weight in our layout; int4 stays a view of the file where rows fill whole words.
+
+    Errors: as `fitting_bits`.
+    """
+    bits = fitting_bits(packed_ZW.shape, scale_ZJ.shape, shape, schemes, name)
+    bytes_ZD, columns = packed_ZW.view(np.uint8), shape[1]
+    if bits == 4:
         return Int4(np.ascontiguousarray(bytes_ZD[:, : columns // 2]), scale_ZJ)
     code_ZD = (bytes_ZD[:, :columns] ^ np.uint8(0x80)).view(np.int8)
     return Int8(np.ascontiguousarray(code_ZD), scale_ZJ)

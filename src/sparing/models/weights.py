@@ -13,7 +13,7 @@ from sparing.base.errors import ArtefactError
 from sparing.kernels.formats import BFloat16, Float32, Int4, Int8
 from sparing.models.config import DecoderConfig
 from sparing.models.names import Family, is_harmless, published, shapes
-from sparing.models.quantised import Scheme, read_record
+from sparing.models.quantised import Scheme, fitting_bits, read_record
 from sparing.models.tensor_file import Stored, TensorFile
 
 Weight = Float32 | BFloat16 | Int8 | Int4
@@ -53,11 +53,10 @@ class Weights(Mapping[str, Weight]):
             return _dense(self._files[source.published], source.published)
         module = source.published.removesuffix(".weight")
         packed, scale = f"{module}.weight_packed", f"{module}.weight_scale"
-        rows, columns = source.shape
         return read_record(
             self._files[packed].array(packed),
             _dense(self._files[scale], scale).dequantise(),
-            (rows, columns),
+            source.shape,
             self._schemes,
             module,
         )
@@ -98,10 +97,9 @@ def collect(
         raise ArtefactError(f"{where}: missing {_listed(missing)}")
     if left:
         raise ArtefactError(f"{where}: the config does not call for {_listed(sorted(left))}")
-    weights = Weights(files, sources, schemes)
-    for ours, source in sources.items():
-        _check(source, files, weights, ours, where)
-    return weights
+    for source in sources.values():
+        _check(source, files, schemes, where)
+    return Weights(files, sources, schemes)
 
 
 def _parts(source: Source) -> tuple[str, ...]:
@@ -121,7 +119,7 @@ def _find(
 
 
 def _check(
-    source: Source, files: Mapping[str, TensorFile], weights: Weights, ours: str, where: str
+    source: Source, files: Mapping[str, TensorFile], schemes: Sequence[Scheme], where: str
 ) -> None:
     if not source.packed:
         stored = files[source.published].stored[source.published]
@@ -138,7 +136,8 @@ def _check(
         raise ArtefactError(
             f"{where}: {shape}: expected {list(source.shape)}, got {stated.tolist()!s:.80}"
         )
-    weights[ours]  # refuses words and scales that do not fit
+    words, scales = files[packed].stored[packed].shape, files[scale].stored[scale].shape
+    fitting_bits(words, scales, source.shape, schemes, f"{where}: {source.published}")
 
 
 def _check_dense(stored: Stored, source: Source, where: str) -> None:

@@ -126,6 +126,7 @@ class Decoder(nn.Module):
         """Every tensor under our name, as a view of the parameters."""
         found: dict[str, Tensor] = {"embed.weight": self.embed.weight}
         for index, block in enumerate(self.layers):
+            assert isinstance(block, Block)  # what this class put there
             found |= {f"layers.{index}.{name}": view for name, view in _views(block).items()}
         found["final_norm.weight"] = self.final_norm.weight
         if self.untied is not None:
@@ -147,11 +148,18 @@ class Decoder(nn.Module):
         if differing:
             raise ShapeError(f"tensors: expected those of the config, differs in {differing[:5]}")
         for name, view in self.views().items():
-            tensor = torch.as_tensor(tensors[name])
+            tensor = _tensor(tensors[name])
             if tuple(tensor.shape) != wanted[name]:
                 raise ShapeError(f"{name}: expected {wanted[name]}, got {tuple(tensor.shape)}")
             view.copy_(tensor)
         return self
+
+
+def _tensor(values: np.ndarray | Tensor) -> Tensor:
+    """A tensor of the values; torch takes no read-only memory, so a mapped array is copied."""
+    if isinstance(values, Tensor):
+        return values
+    return torch.from_numpy(np.require(values, np.float32, "CW"))
 
 
 def _views(block: Block) -> dict[str, Tensor]:
@@ -164,7 +172,7 @@ def _views(block: Block) -> dict[str, Tensor]:
         mlp.gate_up: (("gate", "up"), (mlp.down.in_features,) * 2, "mlp"),
         mlp.down: (("down",), (mlp.down.out_features,), "mlp"),
     }
-    found = {
+    found: dict[str, Tensor] = {
         "attention_norm.weight": block.attention_norm.weight,
         "mlp_norm.weight": block.mlp_norm.weight,
     }
