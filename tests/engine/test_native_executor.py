@@ -330,6 +330,12 @@ def test_more_tokens_than_cache_or_context_are_refused(small: NativeExecutor) ->
         wide.logits([1] * 97)
 
 
+@pytest.mark.parametrize(("tokens", "error"), [(1 << 44, CapacityError), (1 << 60, ShapeError)])
+def test_a_cache_beyond_the_machine_is_refused(tokens: int, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        NativeExecutor(random_folder(TINY, "fp32"), kv_tokens=tokens)
+
+
 @pytest.mark.parametrize(
     "setting", [{"kv_tokens": 0}, {"block_tokens": 0}, {"threads": 0}, {"kv_dtype": "fp8"}]
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparing.base.errors import ShapeError, SparingError
+from sparing.base.errors import CapacityError, ShapeError, SparingError
 from sparing.kernels.choose import Choice, choose, wanted
 from sparing.kernels.formats import BFloat16, Float32, Int4, Int8
 
@@ -97,7 +97,10 @@ class NativeModel:
         return self._model.threads
 
     def make_cache(self, blocks: int, block_tokens: int, kv_dtype: str) -> None:
-        """Set aside zeroed keys and values; memory is taken as blocks are first written."""
+        """Set aside zeroed keys and values; memory is taken as blocks are first written.
+
+        Errors: CapacityError when the machine cannot, ShapeError for extents without sense.
+        """
         with _named_errors():
             self._model.make_cache(blocks, block_tokens, kv_dtype)
 
@@ -120,7 +123,7 @@ class NativeModel:
 
 
 class _named_errors:
-    """The library's refusals as `ShapeError`."""
+    """The library's refusals as errors of ours."""
 
     def __enter__(self) -> None:
         return None
@@ -128,6 +131,8 @@ class _named_errors:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if kind in (ValueError, IndexError, KeyError):
             raise ShapeError(str(error)) from None
+        if kind is MemoryError:
+            raise CapacityError("this machine has not as much memory as was asked for") from None
         if kind in (TypeError, RuntimeError):
             first = str(error).splitlines()[0] if str(error) else "wrong arguments"
             raise ShapeError(
