@@ -154,6 +154,17 @@ def test_initial_weights_are_a_function_of_seed_and_name() -> None:
     assert (views["layers.0.mlp_norm.weight"] == 1).all()
 
 
+def test_bfloat16_is_near_and_its_angles_stay_float32() -> None:
+    model, _ = ours_of(outside_model("llama3-tied"))
+    ids_BT = ids(count=40)
+    expected = model(ids_BT, positions_BT=torch.arange(40)[None] + 50)
+    half = model.to(torch.bfloat16)(ids_BT, positions_BT=torch.arange(40)[None] + 50)
+    assert half.dtype == torch.bfloat16
+    assert model.frequency_Y.dtype == torch.float32
+    # 8 bits of mantissa through two layers: a few percent of the logits' spread
+    assert (half.float() - expected).abs().mean() < 0.03 * expected.std()
+
+
 @pytest.mark.slow
 def test_compiled_is_as_plain() -> None:
     model, _ = ours_of(outside_model("qwen3"))

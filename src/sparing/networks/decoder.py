@@ -59,8 +59,8 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.final_norm = RMSNorm(config.width, config.norm_eps)
         self.untied = None if config.tied else nn.Linear(config.width, config.vocab, bias=False)
-        frequency_Y = torch.from_numpy(inverse_frequencies(config))
-        self.register_buffer("frequency_Y", frequency_Y, persistent=False)
+        # No buffer: angles stay float32 when the module is cast to a narrower dtype.
+        self.frequency_Y = torch.from_numpy(inverse_frequencies(config))
         self.rope_scale = attention_scale(config)
 
     def hidden(
@@ -81,7 +81,7 @@ class Decoder(nn.Module):
             alone = torch.zeros_like(ids_BT[:1])
             positions_BT = restarting_positions(alone if documents_BT is None else documents_BT)
         documents = None if documents_BT is None else layout(documents_BT)
-        turns = rope(positions_BT, self.frequency_Y, self.rope_scale)
+        turns = rope(positions_BT, self.frequency_Y.to(ids_BT.device), self.rope_scale)
         x_BTD = self.embed(ids_BT)
         for block in self.layers:
             x_BTD = block(x_BTD, turns, documents)
@@ -159,7 +159,7 @@ def _tensor(values: np.ndarray | Tensor) -> Tensor:
     """A tensor of the values; torch takes no read-only memory, so a mapped array is copied."""
     if isinstance(values, Tensor):
         return values
-    return torch.from_numpy(np.require(values, np.float32, "CW"))
+    return torch.from_numpy(np.require(values, np.float32, ["C", "W"]))
 
 
 def _views(block: Block) -> dict[str, Tensor]:
