@@ -102,7 +102,7 @@ def test_detection_follows_the_s_curve(similarity, pairs):
     found = candidate_pairs(signature, np.arange(len(texts)))
     found = sum(1 for left, right in found.tolist() if left // 2 == right // 2)
     exact = np.array([_jaccard(texts[i], texts[i + 1]) for i in range(0, 2 * pairs, 2)])
-    expected = 1 - (1 - exact**ROWS) ** BANDS
+    expected = 1 - (1 - exact**8) ** 14
     error = np.sqrt((expected * (1 - expected)).sum())
     assert abs(found - expected.sum()) < 4 * error + 1
 
