@@ -99,3 +99,5 @@ def test_shares_by_hand():
     assert top_share(["a", "b", "c"], 2, 3) == 0.0
     # "aa b" at 0; "b aa" at 1; "aa b" again at 2: 3 characters, then on behind it
     assert repeated_share(words, 2, 7) == pytest.approx(3 / 7)
+    # "a a" at 0; again at 1: 2 characters, and its overlap with the one at 2 is not counted twice
+    assert repeated_share(["a"] * 4, 2, 4) == 2 / 4
