@@ -16,16 +16,24 @@ def tensors(seed):
     return {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
 
 
-def optimiser(parameters, grads, matrices):
-    return Optimiser(parameters, grads, matrices=matrices, betas=(0.9, 0.95), momentum=0.95)
+def optimiser(parameters, grads, matrices, embedding=None):
+    return Optimiser(
+        parameters,
+        grads,
+        matrices=matrices,
+        embedding=embedding,
+        betas=(0.9, 0.95),
+        momentum=0.95,
+    )
 
 
 def test_adamw_equals_torch():
     ours, theirs = tensors(0), {n: torch.nn.Parameter(t) for n, t in tensors(0).items()}
     grads = {name: torch.zeros_like(tensor) for name, tensor in ours.items()}
-    mine = optimiser(ours, grads, ())
+    mine = optimiser(ours, grads, (), "c")
     groups = [
-        {"params": [theirs[n] for n in "abc"], "weight_decay": 0.1},
+        {"params": [theirs[n] for n in "ab"], "weight_decay": 0.1},
+        {"params": [theirs["c"]], "weight_decay": 0.1, "lr": 0.02},
         {"params": [theirs["norm"]], "weight_decay": 0.0},
     ]
     torch_adamw = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.95), eps=1e-8)
@@ -33,7 +41,7 @@ def test_adamw_equals_torch():
         for name, grad in tensors(step + 1).items():
             grads[name].copy_(grad)
             theirs[name].grad = grad.clone()
-        mine.step(Rates(adamw=0.01, muon=1.0, weight_decay=0.1))
+        mine.step(Rates(adamw=0.01, embedding=0.02, muon=1.0, weight_decay=0.1))
         torch_adamw.step()
         assert all(not grad.any() for grad in grads.values())
     for name, tensor in ours.items():
@@ -53,7 +61,7 @@ def test_muon_equals_torch_up_to_its_bf16_rounds():
         for name in names:
             grads[name].copy_(tensors(step + 1)[name])
             theirs[name].grad = tensors(step + 1)[name]
-        mine.step(Rates(adamw=1.0, muon=0.02, weight_decay=0.1))
+        mine.step(Rates(adamw=1.0, embedding=0.02, muon=0.02, weight_decay=0.1))
         torch_muon.step()
     for name in names:
         moved = (theirs[name].detach() - tensors(0)[name]).norm()
@@ -79,7 +87,7 @@ def test_a_loaded_state_goes_on_bit_for_bit():
         for step in steps:
             for name, grad in tensors(step + 1).items():
                 grads[name].copy_(grad)
-            found.step(Rates(adamw=0.01, muon=0.02, weight_decay=0.1))
+            found.step(Rates(adamw=0.01, embedding=0.02, muon=0.02, weight_decay=0.1))
         return parameters, {name: value.clone() for name, value in found.state().items()}
 
     whole, half = run(range(10)), run(range(5))

@@ -24,13 +24,35 @@ class Shape:
     """Features inside the MLP."""
     context: int
     """Most positions of a sequence."""
+    tied: bool = True
+    """Whether the head is the embedding; apart, each may learn at its own rate."""
+    qk_norm: bool = False
+    """Whether queries and keys are normed, which keeps high rates stable (then it is a Qwen3)."""
 
 
 # Widths are multiples of 64 and of the head width, so that int4 groups of 64 divide them.
 PRESETS: Mapping[str, Shape] = {
     "tiny": Shape(width=64, layers=2, heads=4, kv_heads=2, hidden=192, context=128),
-    "demo": Shape(width=192, layers=4, heads=6, kv_heads=3, hidden=512, context=512),
-    "small": Shape(width=320, layers=8, heads=10, kv_heads=5, hidden=896, context=1024),
+    "demo": Shape(
+        width=128,
+        layers=4,
+        heads=2,
+        kv_heads=2,
+        hidden=384,
+        context=512,
+        tied=False,
+        qk_norm=True,
+    ),
+    "small": Shape(
+        width=256,
+        layers=10,
+        heads=4,
+        kv_heads=2,
+        hidden=896,
+        context=512,
+        tied=False,
+        qk_norm=True,
+    ),
     "medium": Shape(width=512, layers=12, heads=8, kv_heads=4, hidden=1408, context=1024),
 }
 
@@ -38,7 +60,7 @@ PRESETS: Mapping[str, Shape] = {
 def preset(
     name: str, vocab: int, *, bos: int | None = 0, eos: tuple[int, ...] = (1, 3)
 ) -> DecoderConfig:
-    """The decoder named `name` over `vocab` tokens: a tied Llama, theta 10000.
+    """The decoder named `name` over `vocab` tokens: a Llama or Qwen3, theta 10000.
 
     The defaults of `bos` and `eos` are the ids of our own tokenizers (end of text, end of turn).
     Errors: ConfigError when there is no such preset.
@@ -57,7 +79,8 @@ def preset(
         hidden=shape.hidden,
         context=shape.context,
         norm_eps=1e-5,
-        tied=True,
+        tied=shape.tied,
+        qk_norm=shape.qk_norm,
         bos=bos,
         eos=eos,
     )

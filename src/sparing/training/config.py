@@ -35,10 +35,13 @@ class PretrainConfig:
     optimiser: Literal["muon", "adamw"] = "muon"
     """What moves the matrices of the blocks; everything else is moved by AdamW."""
 
-    learning_rate: float = 0.003
-    """Peak rate of AdamW."""
+    learning_rate: float = 0.01
+    """Peak rate of AdamW, for the head and the norms (and the embedding where it is the head)."""
 
-    matrix_learning_rate: float = 0.02
+    embedding_learning_rate: float = 0.1
+    """Peak rate of AdamW for an embedding that is not the head; each row is seldom met, so high."""
+
+    matrix_learning_rate: float = 0.03
     """Peak rate of Muon: the root-mean-square change of a square matrix's singular directions."""
 
     schedule: Literal["wsd", "cosine"] = "wsd"
@@ -114,7 +117,7 @@ class PretrainConfig:
         ):
             require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         require(self.context >= 2, "context", "at least 2 tokens", self.context)
-        for name in ("learning_rate", "matrix_learning_rate"):
+        for name in ("learning_rate", "embedding_learning_rate", "matrix_learning_rate"):
             require(0 < getattr(self, name) < 10, name, "between 0 and 10", getattr(self, name))
         for name in ("beta1", "beta2", "momentum"):
             require(0 <= getattr(self, name) < 1, name, "0 to below 1", getattr(self, name))

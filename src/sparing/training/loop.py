@@ -126,6 +126,7 @@ def take_step(parts: Parts, step: int) -> Outcome:
     share = rate_share(config, step)
     rates = Rates(
         adamw=config.learning_rate * share,
+        embedding=config.embedding_learning_rate * share,
         muon=config.matrix_learning_rate * share,
         weight_decay=config.weight_decay,
     )

@@ -21,10 +21,12 @@ ROUNDS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What one step is taken with; both rates already follow the schedule."""
+    """What one step is taken with; the rates already follow the schedule."""
 
     adamw: float
     """Rate of AdamW."""
+    embedding: float
+    """Rate of AdamW for the tensor named `embedding`, where one is."""
     muon: float
     """Rate of Muon."""
     weight_decay: float
@@ -40,18 +42,23 @@ class Optimiser:
         gradients: Mapping[str, Tensor],
         *,
         matrices: Sequence[str],
+        embedding: str | None = None,
         betas: tuple[float, float],
         momentum: float,
         eps: float = 1e-8,
     ) -> None:
         self._matrices = _by_shape({name: parameters[name] for name in matrices})
-        self._rest = {n: p for n, p in parameters.items() if n not in frozenset(matrices)}
+        apart = frozenset((*matrices, embedding))
+        rest = {name: tensor for name, tensor in parameters.items() if name not in apart}
+        self._embedding = {} if embedding is None else {embedding: parameters[embedding]}
         self._gradients = gradients
         self._betas, self._momentum, self._eps = betas, momentum, eps
         self._steps = 0
         self._moments = {name: torch.zeros_like(parameters[name]) for name in matrices}
-        self._first = {name: torch.zeros_like(p) for name, p in self._rest.items()}
-        self._second = {name: torch.zeros_like(p) for name, p in self._rest.items()}
+        self._rest = rest
+        adamw = {**rest, **self._embedding}
+        self._first = {name: torch.zeros_like(tensor) for name, tensor in adamw.items()}
+        self._second = {name: torch.zeros_like(tensor) for name, tensor in adamw.items()}
 
     @torch.no_grad()
     def step(self, rates: Rates) -> None:
@@ -59,8 +66,9 @@ class Optimiser:
         self._steps += 1
         for group in self._matrices:
             self._muon(group, rates)
-        if self._rest:
-            self._adamw(rates)
+        for group, rate in ((self._rest, rates.adamw), (self._embedding, rates.embedding)):
+            if group:
+                self._adamw(group, rate, rates.weight_decay)
         torch._foreach_zero_(list(self._gradients.values()))
 
     def _muon(self, group: dict[str, Tensor], rates: Rates) -> None:
@@ -75,12 +83,13 @@ class Optimiser:
             parameter.mul_(1 - rates.muon * rates.weight_decay)
             parameter.add_(update, alpha=-scale)
 
-    def _adamw(self, rates: Rates) -> None:
+    def _adamw(self, group: dict[str, Tensor], rate: float, weight_decay: float) -> None:
         """Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2."""
         beta1, beta2 = self._betas
-        parameters = list(self._rest.values())
-        grads = [self._gradients[name] for name in self._rest]
-        first, second = list(self._first.values()), list(self._second.values())
+        parameters = list(group.values())
+        grads = [self._gradients[name] for name in group]
+        first = [self._first[name] for name in group]
+        second = [self._second[name] for name in group]
         torch._foreach_lerp_(first, grads, 1 - beta1)
         torch._foreach_mul_(second, beta2)
         torch._foreach_addcmul_(second, grads, grads, 1 - beta2)
@@ -88,9 +97,9 @@ class Optimiser:
         torch._foreach_div_(spread, (1 - beta2**self._steps) ** 0.5)
         torch._foreach_add_(spread, self._eps)
         decayed = [parameter for parameter in parameters if parameter.ndim == 2]
-        if decayed and rates.weight_decay:
-            torch._foreach_mul_(decayed, 1 - rates.adamw * rates.weight_decay)
-        torch._foreach_addcdiv_(parameters, first, spread, -rates.adamw / (1 - beta1**self._steps))
+        if decayed and weight_decay:
+            torch._foreach_mul_(decayed, 1 - rate * weight_decay)
+        torch._foreach_addcdiv_(parameters, first, spread, -rate / (1 - beta1**self._steps))
 
     def clip(self, limit: float) -> float:
         """As `clip`, for the gradients that the next step takes."""

@@ -172,6 +172,7 @@ def _parts(
         views,
         gradients(model.parameters(), views),
         matrices=_matrices(views) if config.optimiser == "muon" else (),
+        embedding=None if decoder.tied else "embed.weight",
         betas=(config.beta1, config.beta2),
         momentum=config.momentum,
     )
