@@ -12,7 +12,7 @@ import toy_stages
 from sparing.recipe import stages
 
 
-@pytest.fixture()
+@pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The table holds `write` and `double`; returns the list of calls."""
     table = {
@@ -24,7 +24,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return toy_stages.CALLS
 
 
-@pytest.fixture()
+@pytest.fixture
 def recipe_file(tmp_path: Path) -> Path:
     path = tmp_path / "toy.toml"
     path.write_text(

@@ -31,6 +31,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
     """The parser; only `chosen` gets its options, so that help needs no heavy import."""
     parser = argparse.ArgumentParser(
         prog="sparing",
+        allow_abbrev=False,
         description="From raw text to a served model, with what it cost.",
         epilog="example: sparing run recipes/quickstart.toml --out runs/first",
     )
@@ -41,6 +42,7 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
         child = verbs.add_parser(
             name,
             help=text,
+            allow_abbrev=False,
             description=module.HELP if module else text,
             epilog=f"example: {module.EXAMPLE}" if module else None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
