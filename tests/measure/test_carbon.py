@@ -24,7 +24,7 @@ def test_the_source_and_the_year_travel_with_the_figure() -> None:
     assert france.grams_per_kwh == 56
     assert "2023" in france.source
     assert "Ember" in france.source
-    assert "no country stated" in carbon.intensity().source
+    assert "no country was stated" in carbon.intensity().source
 
 
 def test_a_users_own_figure_wins() -> None:

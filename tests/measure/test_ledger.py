@@ -68,19 +68,25 @@ with ledger.Ledger(Path(sys.argv[1])).stage("pretrain", run="r", target=Path("mo
 """
 
 
-def start_and_kill(path: Path, after_s: float) -> None:
+def start_and_kill(path: Path) -> None:
+    """Kill a stage once the ledger has seen it work."""
     command = [sys.executable, "-c", KILLED, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
         child.stdout.readline()
-        assert Ledger(path).rows()[-1].status == "started"
-        time.sleep(after_s)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            (row,) = Ledger(path).rows()
+            assert row.status == "started"
+            if row.cost is not None and row.cost.cpu_seconds > 0.1:
+                break
+            time.sleep(0.05)
         child.send_signal(signal.SIGKILL)
         child.wait()
 
 
 def test_kill_9_leaves_a_readable_ledger_and_what_was_spent(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
-    start_and_kill(path, 0.8)
+    start_and_kill(path)
     ledger = Ledger(path)
     (kept,) = ledger.rows()
     assert kept.status == "interrupted"
@@ -97,13 +103,12 @@ import sys
 from pathlib import Path
 from sparing.measure import schema
 from sparing.measure.ledger import _insert
-path, begun = Path(sys.argv[1]), 0
-print("begun", flush=True)
 while True:
-    with schema.connect(path, create=True) as connection:
+    with schema.connect(Path(sys.argv[1]), create=True) as connection:
         for stage in ("one", "two"):
             _insert(connection, "stages", {"run": "h", "stage": stage, "status": "started",
                 "begun_unix": 0.0, "pid": 1, "pid_begun": 0.0, "host": "h"})
+    print("written", flush=True)
 """
 
 
@@ -114,11 +119,11 @@ def test_kills_in_the_middle_of_transactions(tmp_path: Path) -> None:
         command = [sys.executable, "-c", HAMMER, str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
             child.stdout.readline()
-            time.sleep(0.03 + 0.017 * round_)
+            time.sleep(0.01 + 0.017 * round_)  # any moment will do
             child.kill()
             child.wait()
     stages = [row.stage for row in Ledger(path).rows()]
-    assert stages.count("one") == stages.count("two") > 0
+    assert stages.count("one") == stages.count("two") >= 8
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 

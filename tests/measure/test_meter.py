@@ -17,8 +17,8 @@ BURN = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() 
 def test_sleeping_costs_wall_time_and_no_processor_time() -> None:
     with meter.measured() as block:
         time.sleep(0.3)
-    assert 0.3 <= block.cost.seconds < 2.0
-    assert block.cost.cpu_seconds < 0.2
+    assert 0.3 <= block.cost.seconds < 60.0
+    assert block.cost.cpu_seconds < 0.25
 
 
 def test_the_work_of_a_finished_child_counts() -> None:
@@ -36,14 +36,14 @@ def test_the_work_of_a_child_that_still_runs_counts() -> None:
             pass
         child.stdin.close()
         child.wait()
-    assert idle.cost.cpu_seconds < 0.2  # what it did before the block is not the block's
+    assert idle.cost.cpu_seconds < 0.25  # what it did before the block is not the block's
 
 
 def test_peak_memory_sees_an_array_that_is_gone_at_the_end() -> None:
     before = memory.own_resident_bytes()
     with meter.measured() as block:
         array = np.ones(12_000_000)  # 96 MB, touched
-        time.sleep(0.15)
+        time.sleep(0.5)  # ten looks of the sampler
         del array
     assert block.cost.peak_rss_bytes > before + 80e6
 
@@ -51,7 +51,7 @@ def test_peak_memory_sees_an_array_that_is_gone_at_the_end() -> None:
 def test_peak_memory_of_a_block_is_not_that_of_an_earlier_one() -> None:
     with meter.measured() as big:
         array = np.ones(25_000_000)
-        time.sleep(0.15)
+        time.sleep(0.5)  # ten looks of the sampler
         del array
     with meter.measured() as small:
         time.sleep(0.05)
@@ -121,6 +121,7 @@ def test_a_failing_block_is_metered_too() -> None:
 def test_the_heartbeat_tells_the_cost_so_far() -> None:
     seen = []
     with meter.measured(heartbeat=seen.append, heartbeat_s=0.1):
-        time.sleep(0.6)
-    assert len(seen) >= 2
-    assert seen[0].seconds < seen[-1].seconds
+        deadline = time.monotonic() + 60
+        while len(seen) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert 0 < seen[0].seconds < seen[1].seconds

@@ -8,7 +8,7 @@ from sparing.base.config import nearest
 from sparing.base.errors import ConfigError
 from sparing.measure.units import Intensity
 
-SOURCE = "Ember and Energy Institute via Our World in Data (CC BY 4.0)"
+SOURCE = "Ember and Energy Institute via Our World in Data, CC BY 4.0"
 """https://ourworldindata.org/grapher/carbon-intensity-electricity"""
 
 WORLD = "WORLD"
@@ -88,5 +88,5 @@ def intensity(country: str = WORLD, *, stated: float | None = None) -> Intensity
         hint = nearest(code, GRAMS_PER_KWH) or "; state grams_per_kwh instead"
         raise ConfigError(f"country: expected an ISO code of the table, got {country!r}{hint}")
     grams, year = GRAMS_PER_KWH[code]
-    place = "world average (no country stated)" if code == WORLD else code
+    place = "world average, as no country was stated" if code == WORLD else code
     return Intensity(grams, f"{place}, {year}, {SOURCE}")

@@ -118,7 +118,7 @@ def rapl_counters(root: Path = POWERCAP) -> tuple[list[RaplCounter], str]:
     (the whole platform) overlaps with the packages and is left out.
     """
     counters: list[RaplCounter] = []
-    reason = "no RAPL (no powercap zones on this machine)"
+    reason = "no RAPL counter on this machine"
     seen: set[Path] = set()
     for zone in sorted(root.glob("*rapl*:*")) if root.is_dir() else []:
         real = zone.resolve()

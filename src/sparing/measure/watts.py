@@ -102,4 +102,4 @@ def _of(active: float, spread: float, method: str) -> CoreWatts:
 
 def because(watts: CoreWatts, reason: str) -> CoreWatts:
     """The same figures, saying why there is only a model."""
-    return replace(watts, method=f"{watts.method} [{reason}]")
+    return replace(watts, method=f"{watts.method}; {reason}")

@@ -58,7 +58,7 @@ figcaption { margin-top: 4px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem;
   font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: 6px; caption-side: top; }
-th, td { text-align: left; padding: 7px 18px 7px 0; border-bottom: 1px solid var(--line);
+th, td { text-align: left; padding: 7px 14px 7px 0; border-bottom: 1px solid var(--line);
   vertical-align: top; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; font-size: 0.84rem; vertical-align: bottom; }
 th.n, td.n { text-align: right; }
