@@ -17,8 +17,8 @@ PLAIN = (1.0,)
 SMALLEST_GROUP = 16
 """Halving the wanted group stops here: below it the scales weigh more than they help."""
 
-CHUNK_WEIGHTS = 1 << 20
-"""Weights rounded at a time; bounds the search's working memory to a few tens of MiB."""
+CHUNK_WEIGHTS = 1 << 17
+"""Weights rounded at a time; the search then works within the processor's caches."""
 
 
 @dataclass(frozen=True, slots=True)
