@@ -112,3 +112,12 @@ def test_a_busy_machine_is_told_to_measure_again(
     assert "--fresh" in findings(capsys)["speed"]["fix"]  # from the cache
     assert main(["doctor", "--fresh"]) == 0
     assert "--fresh" not in capsys.readouterr().out
+
+
+def test_prices_and_carbon_as_stated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "measure.toml" in findings(capsys)["prices"]["fix"]
+    path = tmp_path / "home" / "measure.toml"
+    path.write_text('country = "SWE"\nelectricity_per_kwh = 0.2\n')
+    assert "SWE" in findings(capsys)["prices"]["text"]
+    path.write_text("pue = 0.1\n")
+    assert "pue" in findings(capsys, code=1)["prices"]["text"]

@@ -1,13 +1,15 @@
 """The table, its way out, and the prices."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from sparing.base.errors import ConfigError
 from sparing.measure import carbon
+from sparing.measure.meter import measured
 from sparing.measure.price import Prices
-from sparing.measure.settings import MeasureConfig
+from sparing.measure.settings import MeasureConfig, settings_file, stated
 from sparing.measure.units import Energy
 
 
@@ -62,3 +64,19 @@ def test_money_needs_a_stated_price_and_its_quantity() -> None:
     assert Prices(electricity_per_kwh=0.3, machine_per_hour=1).of(3600, kwh) == pytest.approx(1.6)
     assert Prices(electricity_per_kwh=0.3).of(3600, None) is None
     assert Prices(machine_per_hour=0.0).of(3600, None) == 0.0
+
+
+def test_settings_of_the_user_hold_for_every_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARING_HOME", str(tmp_path))
+    assert stated() == MeasureConfig()
+    settings_file().write_text('country = "FRA"\nmachine_per_hour = 3600.0\ncurrency = "EUR"\n')
+    with measured() as block:
+        pass
+    assert block.cost.currency == "EUR"
+    assert block.cost.money == pytest.approx(block.cost.seconds)
+    assert "FRA" in block.cost.carbon_method
+    settings_file().write_text('contry = "FRA"\n')
+    with pytest.raises(ConfigError, match=r"measure.toml.*country"):
+        stated()

@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         *_machine(fresh=args.fresh),
         _native(),
         _energy(),
+        _prices(),
         _home(),
         _disk(),
         *_extras(),
@@ -133,6 +134,22 @@ def _energy() -> Finding:
         return Finding("energy", "ok", f"measured by {counters}")
     text = f"processor estimated: {meters.watts.method}, +-{meters.watts.spread:.0%}"
     return Finding("energy", "note", f"measured by {counters}; {text}" if counters else text, fix)
+
+
+def _prices() -> Finding:
+    from sparing.measure import settings
+
+    path = settings.settings_file()
+    try:
+        stated = settings.stated()
+    except ConfigError as error:
+        return Finding("prices", "broken", str(error), f"correct {path}")
+    text = f"{stated.intensity.grams_per_kwh:g} gCO2e/kWh ({stated.intensity.source}); "
+    text += stated.prices.method
+    if path.is_file():
+        return Finding("prices", "ok", text)
+    fix = f'state yours in {path}: country = "FRA", electricity_per_kwh = 0.25, currency = "EUR"'
+    return Finding("prices", "note", text, fix)
 
 
 def _home() -> Finding:

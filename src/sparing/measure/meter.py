@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
-from sparing.measure import clock, energy, machine, memory
+from sparing.measure import clock, energy, machine, memory, settings
 from sparing.measure import watts as watts_room
 from sparing.measure.cost import Cost
 from sparing.measure.settings import MeasureConfig
@@ -92,10 +92,11 @@ def measured(
 ) -> Iterator[Block]:
     """Meter the block; read `block.cost` when it has ended, or while it runs.
 
+    Without `config`, what the user's settings file states holds.
     `heartbeat` is called from the sampling thread about every `heartbeat_s` seconds with the
     cost so far, so that a killed process leaves what it had spent.
     """
-    config = config or MeasureConfig()
+    config = config or settings.stated()
     block = Block(config, meter or system_meter(config.watts_per_core))
     stop = threading.Event()
     beat = (heartbeat, max(1, round(heartbeat_s / TICK_S))) if heartbeat else None

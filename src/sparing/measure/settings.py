@@ -1,8 +1,11 @@
 """Where the machine stands and what it costs."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from sparing.base.errors import require
+from sparing.base import config
+from sparing.base.errors import ConfigError, require
+from sparing.base.home import home
 from sparing.measure import carbon
 from sparing.measure.price import Prices
 from sparing.measure.units import Intensity
@@ -52,3 +55,22 @@ class MeasureConfig:
             machine_per_hour=self.machine_per_hour,
             currency=self.currency,
         )
+
+
+def settings_file() -> Path:
+    """Where a user states them once for all runs: `measure.toml` in `$SPARING_HOME`."""
+    return home() / "measure.toml"
+
+
+def stated() -> MeasureConfig:
+    """What the user's settings file says, else the defaults.
+
+    Errors: ConfigError naming the file and the setting that is wrong in it.
+    """
+    path = settings_file()
+    if not path.is_file():
+        return MeasureConfig()
+    try:
+        return config.load(MeasureConfig, path, {})
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
