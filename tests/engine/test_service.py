@@ -92,6 +92,7 @@ def test_random_cancellations_change_nobody_else(data):
         answers = [handle.result() for handle in handles]
         stats = llm.service.stats()
     assert llm.service.failure is None
+    assert not llm.service._engine._luck, "the engine remembers finished requests"
     for number, answer in enumerate(answers):
         want = truth(prompts[number], rules[number], number)
         if answer.finish_reason == "abort":
@@ -263,13 +264,16 @@ def test_refusals():
         assert (caught.value.status, caught.value.code) == (503, "queue_full")
         toy.gate.set()
         assert first.result().ids
+        assert llm.service.submit([5], rule(0), request_id="mine").result().ids
 
 
 def test_close_drains_then_ends_the_rest():
     toy = ToyExecutor(vocab=VOCAB)
     llm = serve(toy)
     short = llm.stream([5], rule(0, tokens=3, ignore_eos=True))
-    llm.close(drain_s=10)
+    began = time.monotonic()
+    llm.close(drain_s=30)
+    assert time.monotonic() - began < 20, "waited for requests that had ended"
     assert short.result().finish_reason == "length"
     with pytest.raises(RequestError, match="shutting down"):
         llm.stream([5], rule(0))
@@ -284,6 +288,21 @@ def test_close_drains_then_ends_the_rest():
     assert {handle.result().finish_reason for handle in handles} == {"abort"}
     assert llm.service.stats().kv_used_blocks == 0
     assert not llm.service._thread.is_alive()
+
+
+def test_the_end_comes_once():
+    with serve() as llm:
+        llm.executor.gate = threading.Event()
+        handle = llm.stream([5], rule(0, tokens=40, ignore_eos=True))
+        reply = llm.service._live[handle.id]
+        llm.executor.gate.set()
+        assert handle.result().finish_reason == "length"
+        for reason in ("abort", "error"):
+            llm.service._finish(reply, reason)
+            assert not reply.finish(reason)
+        assert list(handle) == []
+        assert (handle.finish_reason, handle.error) == ("length", None)
+        assert sum(llm.service.stats().finished.values()) == 1
 
 
 def test_timing_adds_up():

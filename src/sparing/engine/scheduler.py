@@ -48,8 +48,10 @@ class Work:
 
 
 class Scheduler:
-    """Continuous batching: decodes first, then prompt chunks, oldest first.
+    """Continuous batching: who runs goes on, oldest first; what is left of the step admits more.
 
+    A prompt that a step cannot read to its end takes all that is left of it, so nobody younger
+    is admitted meanwhile, and those before it decode in every step.
     When blocks run out, the youngest gives all of its own up and starts again later, ahead of
     all who wait; its tokens are kept, so its answer does not change.  The oldest always gets
     what it needs, so something always moves.
@@ -89,13 +91,11 @@ class Scheduler:
         plan: dict[Sequence, Work] = {}
         budget = self.max_num_batched_tokens
         preempted = self.preemptions
-        decodes = [sequence for sequence in self.running if sequence.left == 1]
-        prompts = [sequence for sequence in self.running if sequence.left > 1]
-        for sequence in (*decodes, *prompts):
+        for sequence in list(self.running):  # at most the last is still reading its prompt
             count = min(sequence.left, budget)
             if count and sequence in self.running and self._make_room(sequence, count, plan):
                 plan[sequence] = Work(sequence, sequence.done, count)
-                budget = self.max_num_batched_tokens - sum(work.count for work in plan.values())
+                budget -= count
         while budget and self._may_admit(preempted):
             sequence = self.waiting.popleft()
             self.running.append(sequence)
@@ -145,7 +145,7 @@ class Scheduler:
             self._release(youngest)
             self.waiting.appendleft(youngest)
             self.preemptions += 1
-            plan.pop(youngest, None)
+            assert youngest not in plan  # planned oldest first
             if youngest is sequence:
                 return False
         self._grow(sequence, count)
