@@ -57,6 +57,15 @@ def test_links_do_not_loop(tmp_path):
     assert count.dropped == {"linked folder": 1, "unreadable": 2}
 
 
+def test_hidden_files_and_our_own_artefacts_are_not_sources(tmp_path):
+    """So that `data build . --out ./corpus` reads neither its own work nor an older result."""
+    names = ["a.txt", ".secret.txt", ".corpus.work/plan.json", "corpus/manifest.json"]
+    root = _tree(tmp_path / "in", [*names, "corpus/sparing.json", "corpus/deep/b.txt"])
+    count = Count("find")
+    assert _names([root], count) == ["in/a.txt"]
+    assert count.dropped == {"artefact of ours": 1}
+
+
 def test_special_files_are_not_opened(tmp_path):
     root = _tree(tmp_path / "in", ["a.txt"])
     os.mkfifo(root / "pipe.txt")

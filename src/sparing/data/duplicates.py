@@ -12,6 +12,7 @@ Memory: 512 bytes per document besides the mapped signatures; bands are sorted, 
 import hashlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,20 +38,24 @@ def shingles(text: str) -> list[str]:
     return list(map(" ".join, zip(*(words[i:] for i in range(WORDS)), strict=False)))
 
 
+def _rensa() -> Any:
+    try:
+        import rensa
+    except ImportError:
+        raise missing_extra("rensa", "data") from None
+    return rensa
+
+
 def signatures(texts: Sequence[str], seed: int) -> np.ndarray:
     """MinHash signatures of texts, uint32 [texts, HASHES]; a text without words gets zeros.
 
     Errors: MissingExtraError when rensa is not installed.
     """
-    try:
-        import rensa
-    except ImportError:
-        raise missing_extra("rensa", "data") from None
     sets = [shingles(text) for text in texts]
     rows = np.zeros((len(texts), HASHES), np.uint32)
     filled = [index for index, grams in enumerate(sets) if grams]
     if filled:
-        found = rensa.RMinHash.digests_from_token_sets([sets[i] for i in filled], HASHES, seed)
+        found = _rensa().RMinHash.digests_from_token_sets([sets[i] for i in filled], HASHES, seed)
         rows[filled] = np.array(found, np.uint32)
     return rows
 

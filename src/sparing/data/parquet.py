@@ -119,7 +119,7 @@ def rows(path: Path, columns: Sequence[str], *, batch: int = 256) -> Iterator[tu
                 group.validate(full=True)
                 lists = [group.column(name).to_pylist() for name in columns]
                 yield from zip(*lists, strict=True)
-    except (OSError, arrow.lib.ArrowInvalid) as error:
+    except (OSError, arrow.ArrowInvalid) as error:
         raise ArtefactError(f"{path}: not readable as Parquet: {error}") from None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparing.base.errors import ConfigError
+from sparing.base.files import CARD
 from sparing.base.seeds import derive
 from sparing.data.document import Count
 
@@ -24,7 +25,7 @@ _EXTENSIONS = {
 }
 FORMATS = {name: form for form, names in _EXTENSIONS.items() for name in names.split()}
 """File name ending -> text, markdown, jsonl or code."""
-_NEVER = frozenset({"__pycache__", ".git", ".hg", ".svn", "node_modules", ".venv"})
+_NEVER = frozenset({"__pycache__", "node_modules"})
 _NOT_STDLIB = frozenset(
     {"site-packages", "dist-packages", "test", "tests", "idlelib", "_bundled", "turtledemo"}
 )
@@ -49,8 +50,9 @@ class SourceFile:
 def find(sources: Sequence[str], count: Count) -> list[SourceFile]:
     """Every readable file of the sources, in the order of their names.
 
-    Symbolic links to folders are not followed, so loops end; files of unknown kind are counted
-    and passed over, unless a file was named itself.
+    Symbolic links to folders are not followed, so loops end; hidden files and folders are not
+    read, nor are artefacts of ours below a source; files of unknown kind are counted and passed
+    over, unless a file was named itself.
     Errors: ConfigError for a missing source, a special file, or sources that hold nothing.
     """
     found: list[SourceFile] = []
@@ -95,12 +97,17 @@ def _walk(root: Path, never: frozenset[str], count: Count) -> Iterator[Path]:
         count.drop("unreadable folder", str(error.filename))
 
     for folder, folders, files in os.walk(root, onerror=unreadable, followlinks=False):
-        folders[:] = sorted(name for name in folders if name not in never)
+        if CARD in files and folder != str(root):
+            count.drop("artefact of ours", os.path.basename(folder))
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if name not in never and name[0] != ".")
         for name in folders:
             if os.path.islink(os.path.join(folder, name)):
                 count.drop("linked folder", name)
         for name in sorted(files):
-            yield Path(folder, name)
+            if name[0] != ".":
+                yield Path(folder, name)
 
 
 def _describe(path: Path, name: str, count: Count, *, named: bool) -> SourceFile | None:

@@ -64,8 +64,12 @@ class Encoder:
         tokenizer.encode_special_tokens = True  # the name of a control token in a text is text
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        ids = [_control(tokenizer, settings, name, folder) for name in ("bos_token", "eos_token")]
-        return cls(tokenizer, *ids, tokenizer.get_vocab_size(with_added_tokens=True))
+        return cls(
+            tokenizer,
+            _control(tokenizer, settings, "bos_token", folder),
+            _control(tokenizer, settings, "eos_token", folder),
+            tokenizer.get_vocab_size(with_added_tokens=True),
+        )
 
     def encode(self, texts: list[str]) -> list[np.ndarray]:
         """One array `bos t1 .. tn eos` per text."""
@@ -143,7 +147,7 @@ def _prepare(work: Path, plan: dict[str, Any], resume: bool) -> Path:
 def _split(config: TokenizeConfig, encoder: Encoder, name: str, work: Path) -> dict[str, Any]:
     """Write the shards of one split that are not there yet; return its manifest entry."""
     progress_file = work / f"{name}.json"
-    state = {"tokens": 0, "documents": 0, "bytes": 0, "shards": []}
+    state: dict[str, Any] = {"tokens": 0, "documents": 0, "bytes": 0, "shards": []}
     if progress_file.exists():
         state = read_json(progress_file)
     rows = islice(documents(config.corpus, name, ("text",)), state["documents"], None)

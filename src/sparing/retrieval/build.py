@@ -44,8 +44,8 @@ def build_index(
         number = write(_passages(files, config, count), draft.path / STORE)
         if not number:
             raise ConfigError(f"sources: no passage in {len(files)} files with kind={config.kind}")
-        card = {"version": VERSION, "analyzer": ANALYZER, "passages": number}
-        card["steps"] = [found.tree(), count.tree()]
+        steps = [found.tree(), count.tree()]
+        card = {"version": VERSION, "analyzer": ANALYZER, "passages": number, "steps": steps}
         (draft.path / CARD).write_text(json.dumps(card, indent=1) + "\n")
         draft.facts |= {"passages": number, "files": len(files)}
         draft.facts |= {"passed_over": dict(sorted((found.dropped + count.dropped).items()))}

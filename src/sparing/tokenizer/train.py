@@ -128,7 +128,7 @@ def _parquet_texts(tables: list[Path]) -> Iterator[str]:
             with pyarrow.parquet.ParquetFile(path) as file:
                 for batch in file.iter_batches(batch_size=256, columns=["text"]):
                     yield from batch.column("text").to_pylist()
-        except (OSError, pyarrow.lib.ArrowInvalid) as error:
+        except (OSError, pyarrow.ArrowInvalid) as error:
             raise ArtefactError(f"{path}: not readable as Parquet: {error}") from None
 
 
