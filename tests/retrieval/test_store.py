@@ -104,6 +104,11 @@ def test_titles_count_and_joined_names_are_found_by_their_parts(tmp_path):
     assert title_words("HTTPServer") == "HTTPServer HTTP Server"
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    with pytest.raises(ArtefactError, match="could not be written"):
+        write(_passages(5), tmp_path / "nowhere")
+
+
 @pytest.mark.parametrize("name", ["meta.json", ".managed.json"])
 def test_a_damaged_store_is_named(tmp_path, name):
     folder = _write(tmp_path / "a", _passages(5))

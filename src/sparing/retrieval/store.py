@@ -70,7 +70,19 @@ def title_words(title: str) -> str:
 
 
 def write(passages: Iterable[Passage], folder: Path) -> int:
-    """Index passages into an empty folder; return how many.  Equal passages give equal bytes."""
+    """Index passages into an empty folder; return how many.  Equal passages give equal bytes.
+
+    Errors: ArtefactError when tantivy cannot write (a full disk, say); MissingExtraError.
+    """
+    try:
+        number = _write(passages, folder)
+    except ValueError as error:  # what tantivy raises for everything, input and output included
+        raise ArtefactError(f"the index could not be written: {error}") from None
+    _fix_names(folder)
+    return number
+
+
+def _write(passages: Iterable[Passage], folder: Path) -> int:
     tantivy = _tantivy()
     index = tantivy.Index(_schema(tantivy), path=str(folder))
     index.register_tokenizer(ANALYZER, _analyzer(tantivy))
@@ -88,8 +100,6 @@ def write(passages: Iterable[Passage], folder: Path) -> int:
         number += 1
     writer.commit()
     writer.wait_merging_threads()
-    del writer, index
-    _fix_names(folder)
     return number
 
 
