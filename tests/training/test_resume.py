@@ -72,7 +72,7 @@ def test_a_signal_saves_and_the_resumed_run_is_the_same(config, tmp_path, monkey
     with pytest.raises(ArtefactError, match="--resume"):
         pretrain(config, tmp_path / "model")
     with pytest.raises(ConfigError, match="learning_rate"):
-        pretrain(replace(config, learning_rate=0.01), tmp_path / "model", resume=True)
+        pretrain(replace(config, learning_rate=0.02), tmp_path / "model", resume=True)
     again = pretrain(replace(config, keep_checkpoints=1), tmp_path / "model", resume=True)
     same(alone.artefact, again.artefact)
     assert not work.exists()
@@ -105,8 +105,10 @@ def test_overwrite_starts_again(config, tmp_path, monkeypatch):
 def test_resuming_a_finished_run_changes_nothing(config, tmp_path):
     first = pretrain(config, tmp_path / "model")
     card = (first.artefact / "sparing.json").read_bytes()
+    (tmp_path / ".model.work" / "checkpoint-40").mkdir(parents=True)  # as a kill may leave it
     again = pretrain(config, tmp_path / "model", resume=True)
     assert (again.artefact / "sparing.json").read_bytes() == card
+    assert not (tmp_path / ".model.work").exists()
     assert (again.tokens, again.flops, again.quality) == (first.tokens, first.flops, first.quality)
     with pytest.raises(ArtefactError, match="--overwrite"):
         pretrain(replace(config, seed=3), tmp_path / "model", resume=True)

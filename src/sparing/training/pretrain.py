@@ -53,6 +53,7 @@ def pretrain(
     parents = {"data": files.hash_of(config.data)}
     done = _finished(config, out, parents) if resume else None
     if done is not None:
+        shutil.rmtree(files.work_dir(out), ignore_errors=True)  # killed between commit and this
         return done
     files.check_free(out, overwrite=overwrite)
     work = files.work_dir(out)
@@ -62,6 +63,7 @@ def pretrain(
         start = _start(work, identity, resume=resume, overwrite=overwrite)
         parts = _parts(config, decoder, shards, precision, work, start)
         logger("training").info("%s: %s", "bf16" if precision.bf16 else "fp32", precision.reason)
+        logger("training").info("packing: %s", parts.packing.facts())
         _run(parts, shards, work, identity, done=start.step if start else 0)
         result = _write(parts, shards, out, parents, overwrite=overwrite)
     shutil.rmtree(work, ignore_errors=True)
