@@ -137,7 +137,7 @@ def curves(
     name: str,
     top: float | None = None,
 ) -> Html:
-    """Curves over one axis, with levels named at the right end."""
+    """Curves over one axis that starts at zero, with levels named at its left end."""
     check()
     with _styled():
         figure, axes = _canvas(2.9)
@@ -145,17 +145,18 @@ def curves(
             _draw_line(axes, line)
         for level in levels:
             axes.axhline(level.y, color=level.colour, linewidth=1.5, linestyle=(0, (5, 3)))
-            _name_level(axes, level)
+            _name_level(axes, level, above=level.y == max(each.y for each in levels))
         axes.set_title(printable(title))
         axes.set_xlabel(x_label)
         axes.xaxis.set_major_formatter(_count_ticks())
         if axes.get_ylim()[1] >= 1000:
             axes.yaxis.set_major_formatter(_count_ticks())
-        axes.margins(x=0.02)
+        axes.margins(x=0.02, y=0.1)
+        axes.set_xlim(left=0)
         if top is not None:
             axes.set_ylim(0, top)
         if sum(not line.faint for line in lines) > 1:
-            axes.legend(loc="upper right", labelcolor=INK)
+            axes.legend(loc="best", labelcolor=INK)
         return svg(figure, name, title)
 
 
@@ -166,22 +167,23 @@ def _draw_line(axes: Axes, line: Line) -> None:
         color=line.colour,
         alpha=0.28 if line.faint else 1.0,
         linewidth=1.0 if line.faint else 2.2,
-        marker="o" if line.dots else None,
+        marker="o" if line.dots or len(line.x) < 3 else None,
         markersize=5 if len(line.x) > 1 else 8,
         label="_nolegend_" if line.faint else printable(line.label),
         solid_capstyle="round",
     )
 
 
-def _name_level(axes: Axes, level: Level) -> None:
+def _name_level(axes: Axes, level: Level, *, above: bool) -> None:
+    """At the left, where a falling curve is far away; the highest above its line, others below."""
     axes.annotate(
         printable(level.label),
-        xy=(1.0, level.y),
+        xy=(0.012, level.y),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 3),
+        xytext=(0, 3 if above else -3),
         textcoords="offset points",
-        ha="right",
-        va="bottom",
+        ha="left",
+        va="bottom" if above else "top",
         color=level.colour,
         fontsize=10,
     )

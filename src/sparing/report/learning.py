@@ -78,9 +78,9 @@ def _loss(parts: RunParts) -> Html:
         Line("running mean", thin(tokens), thin(running_mean(loss, width)), ONE),
     ]
     drawn = figures.curves("Training loss", lines, x_label="tokens seen", name="loss")
-    return markup.figure(
-        drawn, f"Cross-entropy in nats per token; the line is the mean over {width} logged steps."
-    )
+    words = "Cross-entropy in nats per token"
+    words += f"; the line is the mean over {width} logged steps." if width > 1 else "."
+    return markup.figure(drawn, words)
 
 
 def _heldout(parts: RunParts) -> Html:
