@@ -147,9 +147,10 @@ def compile_template(
     filters = {name: environment.filters[name] for name in _FILTERS} | own
     environment.filters = {name: _measured(function) for name, function in filters.items()}
     environment.filters |= {"_counted": _counted, "_joined": _joined, "_weighed": _weighed}
-    environment.globals = {
-        name: environment.globals[name] for name in ("dict", "namespace", "cycler", "joiner")
-    } | {"range": _range, **functions}
+    names: Any = environment.globals
+    kept = {name: names[name] for name in ("dict", "namespace", "cycler", "joiner")}
+    names.clear()
+    names.update(kept, range=_range, **functions)
     tree = environment.parse(source)
     _refuse_imports(tree)
     environment.literal_chars = _literal_chars(tree)
