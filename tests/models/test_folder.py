@@ -101,11 +101,11 @@ def test_a_shard_and_its_index_must_agree(tmp_path: Path) -> None:
     name = "model.norm.weight"
     broken = {"weight_map": {k: v for k, v in tree["weight_map"].items() if k != name}}
     index.write_text(json.dumps(broken))
-    with pytest.raises(ArtefactError, match=name):
+    with pytest.raises(ArtefactError, match=f"{name} is not in the index for it"):
         open_model(folder)
     other = next(file for file in tree["weight_map"].values() if file != tree["weight_map"][name])
     index.write_text(json.dumps({"weight_map": tree["weight_map"] | {name: other}}))
-    with pytest.raises(ArtefactError, match=name):
+    with pytest.raises(ArtefactError, match=f"{name} is not in model-"):
         open_model(folder)
     index.write_text(json.dumps({"weight_map": tree["weight_map"] | {name: "../x.safetensors"}}))
     with pytest.raises(ArtefactError, match="plain file name"):
