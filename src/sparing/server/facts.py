@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sparing.base.errors import ArtefactError
-from sparing.base.files import open_artefact
+from sparing.base.files import open_artefact, read_json
 from sparing.models.cost import parameters
 from sparing.models.folder import ModelFolder, open_model
 
@@ -47,7 +47,16 @@ def _history(ledger: Path, content_hash: str) -> dict[str, Any]:
     from sparing.measure.ledger import Ledger, chain_cost
 
     chain = chain_cost(Ledger(ledger).rows(), content_hash)
-    history: dict[str, Any] = {"made_by": [row.stage for row in chain.rows]}
+    verbs = _verbs(ledger.parent / "steps.json")
+    history: dict[str, Any] = {"made_by": [verbs.get(row.stage, row.stage) for row in chain.rows]}
     if chain.rows and chain.total.joules is not None:
         history["joules_to_make"] = chain.total.joules
     return history
+
+
+def _verbs(steps: Path) -> dict[str, str]:
+    """What each step of a run does, by the step's name in its recipe."""
+    if not steps.is_file():
+        return {}
+    tree = read_json(steps)
+    return {name: str(step["use"]) for name, step in tree.items() if "use" in step}

@@ -34,7 +34,7 @@ function showModel() {
   const facts = model.sparing ?? {};
   byId("model").className = "model ready";
   byId("model-name").textContent = model.id;
-  settings.allowChat(Boolean(facts.chat), !(facts.made_by ?? []).includes("pretrain"));
+  settings.allowChat(Boolean(facts.chat), taught());
   byId("max_tokens").max = model.max_model_len;
   const rows = {
     Name: model.id,
@@ -54,9 +54,15 @@ function showModel() {
   modeChanged();
 }
 
+/** Whether the model saw more than raw text, as far as its history is known. */
+function taught() {
+  return !(model.sparing?.made_by ?? []).includes("pretrain");
+}
+
 function modeChanged() {
   const chat = settings.mode() === "chat";
-  byId("ask").placeholder = chat ? "Write a message" : "Write the beginning of a text";
+  const question = byId("index").value ? "Ask, or begin a text" : "Write the beginning of a text";
+  byId("ask").placeholder = chat ? "Write a message" : question;
   byId("ask-label").textContent = chat ? "Your message" : "The beginning of a text";
   byId("ideas").replaceChildren(...IDEAS[settings.mode()].map((idea) => {
     const button = element("button", chat ? "" : "code", idea.trim());
@@ -100,7 +106,7 @@ async function send() {
   let reason = null;
   try {
     for await (const event of stream(path, body, running.signal)) {
-      answer.showPassages(event.sparing?.passages, body.index);
+      answer.showPassages(event.sparing?.passages, body.index, taught() ? "" : ": a small base model, right by chance");
       const choice = event.choices[0];
       if (event.usage && !choice) usage = event.usage;
       if (!choice) continue;
@@ -162,6 +168,7 @@ document.addEventListener("keydown", (event) => {
 });
 document.querySelectorAll('input[name="mode"]').forEach((input) =>
   input.addEventListener("change", () => { startAgain(); modeChanged(); }));
+byId("index").addEventListener("change", modeChanged);
 byId("key").addEventListener("change", (event) => { useKey(event.target.value); connect(); });
 
 settings.begin();

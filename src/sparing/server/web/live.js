@@ -3,6 +3,7 @@
 const byId = (id) => document.getElementById(id);
 const WINDOW_MS = 900; // speed is the mean over this long
 const POINTS = 120;
+const BINS = 12; // points of the line of an answer that was over before it could be followed
 
 export const figure = (value, digits = 3) =>
   value === null || value === undefined || !Number.isFinite(value)
@@ -27,6 +28,7 @@ export class Live {
     this.first = null;
     this.usage = null;
     this.marks = [];
+    this.all = [];
     this.rates = [];
     this.timer = setInterval(() => this.draw(), 150);
     byId("strip-state").textContent = "waiting";
@@ -46,6 +48,7 @@ export class Live {
     if (usage) {
       this.usage = usage;
       this.marks.push([now, usage.completion_tokens]);
+      this.all.push([now, usage.completion_tokens]);
     }
   }
 
@@ -72,6 +75,7 @@ export class Live {
   end(usage, reason) {
     clearInterval(this.timer);
     byId("strip-state").textContent = reason === "stopped" ? "stopped" : "done";
+    if (this.rates.length < BINS) draw(binned(this.all));
     this.usage = usage ?? this.usage;
     if (!this.usage) return [];
     const { completion_tokens: tokens, sparing } = this.usage;
@@ -89,6 +93,19 @@ export class Live {
     if (reason === "stopped") parts.push("stopped by you");
     return parts;
   }
+}
+
+/** Speeds over equal parts of an answer, from [time, tokens so far] of each piece. */
+function binned(marks) {
+  if (marks.length < 3) return [];
+  const [begin, end] = [marks[0][0], marks.at(-1)[0]];
+  const edges = Array.from({ length: BINS + 1 }, (_, at) => begin + ((end - begin) * at) / BINS);
+  const counts = edges.map((edge) => {
+    const next = Math.max(marks.findIndex(([time]) => time >= edge), 1);
+    const [[t0, n0], [t1, n1]] = [marks[next - 1], marks[next]];
+    return t1 > t0 ? n0 + ((n1 - n0) * (edge - t0)) / (t1 - t0) : n1;
+  });
+  return counts.slice(1).map((count, at) => ((count - counts[at]) * 1000) / (edges[at + 1] - edges[at]));
 }
 
 function showCost(usage) {

@@ -44,13 +44,13 @@ export class Answer {
     follow(true);
   }
 
-  showPassages(passages, index) {
+  showPassages(passages, index, caution) {
     if (!passages?.length || this.found) return;
     this.found = element("div", "found");
     this.found.append(element("p", "who", `Found in ${index}`));
     passages.forEach((passage, at) => this.found.append(card(passage, at)));
     this.turn.insertBefore(this.found, this.who);
-    this.who.textContent += ", in its own words";
+    this.who.textContent += `, in its own words${caution}`;
     follow();
   }
 
