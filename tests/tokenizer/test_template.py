@@ -98,6 +98,16 @@ QWEN_LIKE = """{%- macro shown(content) -%}
 {%- endif %}
 """
 
+PLAIN_BLOCKS = """{% for m in messages %}
+    {% if m.role == 'user' %}
+U: {{ m.content }}
+    {% else %}
+O: {{ m.content }}
+    {% endif %}
+{% endfor %}
+end
+"""
+
 TALK = [
     {"role": "system", "content": " be brief\n"},
     {"role": "user", "content": "what's <b>\u00e9</b> & \U0001f600?\n  "},
@@ -126,6 +136,7 @@ def theirs(tmp_path_factory):
     ("source", "talk", "tools"),
     [
         (CHATML, TALK, None),
+        (PLAIN_BLOCKS, TALK, None),
         (LLAMA_3_LIKE, TALK, None),
         (LLAMA_3_LIKE, TALK[1:], TOOLS),
         (LLAMA_3_LIKE, CALLS, TOOLS),
@@ -230,6 +241,12 @@ def test_there_is_no_way_out(source):
     assert "class" not in text
     assert "<" not in text
     assert "root:" not in text
+
+
+@pytest.mark.parametrize("call", ["center(3)", "ljust(3)", "zfill(3)", "format(1)", "encode()"])
+def test_methods_that_grow_at_will_are_refused_however_little(call):
+    with pytest.raises(TemplateError, match=r"not safely callable|unsafe"):
+        render("{{ 'a'." + call + " }}")
 
 
 def test_messages_are_not_changed():

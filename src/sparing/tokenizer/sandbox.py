@@ -124,6 +124,12 @@ class _Environment(ImmutableSandboxedEnvironment):
             return False
         return super().is_safe_attribute(obj, attr, value)
 
+    def wrap_str_format(self, value: Any) -> None:
+        if isinstance(getattr(value, "__self__", None), str) and (
+            value.__name__ in ("format", "format_map")
+        ):
+            raise TemplateError("unsafe method: str.format may pad to any width")
+
     literal_chars = 0
     """Characters that the template itself holds; what one macro call may write at most."""
 
