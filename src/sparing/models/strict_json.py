@@ -56,10 +56,10 @@ def _no_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a JSON number")
 
 
-def _bounded_int(digits: str) -> int:
+def _bounded_int(digits: str) -> int | float:
     if len(digits) > 20:
         raise ValueError("an integer has more than 20 characters")
-    return int(digits)
+    return -0.0 if digits == "-0" else int(digits)  # no size is written with a sign
 
 
 def _check_depth(tree: Any, name: str, depth: int) -> None:
