@@ -35,10 +35,10 @@ PRESETS: Mapping[str, Shape] = {
     "tiny": Shape(width=64, layers=2, heads=4, kv_heads=2, hidden=192, context=128),
     "demo": Shape(
         width=128,
-        layers=4,
+        layers=3,
         heads=2,
-        kv_heads=2,
-        hidden=384,
+        kv_heads=1,
+        hidden=256,
         context=512,
         tied=False,
         qk_norm=True,
