@@ -48,10 +48,13 @@ def build_corpus(
     Errors: ConfigError for sources that are missing, hold nothing, or lose everything to a
     step; ArtefactError when `out` exists.
     """
+    parts_lock = out.with_name(f"{out.name}.parts")
     if resume and out.exists() and open_artefact(out, kind="corpus").stage == _stage(config):
+        with lock(parts_lock):  # a kill after the last rename leaves the parts behind
+            shutil.rmtree(work_dir(out))
         return StageResult(artefact=out, facts=open_artefact(out).facts)
     check_free(out, overwrite=overwrite)
-    with lock(out.with_name(f"{out.name}.parts")):
+    with lock(parts_lock):
         found = Count("find")
         files, share = choose(find(config.sources, found), config.max_bytes, config.seed, found)
         for file in files:

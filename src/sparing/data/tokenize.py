@@ -101,14 +101,17 @@ def tokenize_corpus(
         "tokenizer": hash_of(config.tokenizer),
     }
     stage = {"verb": "data tokenize", **to_tree(config)}
+    parts_lock = out.with_name(f"{out.name}.parts")
     if resume and out.exists():
         done = open_artefact(out, kind="shards")
         if done.parents == parents and done.stage == stage:
+            with lock(parts_lock):  # a kill after the last rename leaves the parts behind
+                shutil.rmtree(work_dir(out))
             return StageResult(artefact=out, tokens=_tokens(done.facts), facts=done.facts)
     check_free(out, overwrite=overwrite)
     open_artefact(config.corpus, kind="corpus", verify=True)
     encoder = Encoder.open(config.tokenizer)
-    with lock(out.with_name(f"{out.name}.parts")):
+    with lock(parts_lock):
         work = _prepare(work_dir(out), {**parents, "shard_tokens": config.shard_tokens}, resume)
         splits = {name: _split(config, encoder, name, work) for name in SPLITS}
         manifest = {

@@ -25,7 +25,7 @@ def run_stage(
     Returns: the stage's result and its cost as plain values.
     Errors:  the stage's own; a failed stage has its row too.
     """
-    with Ledger(ledger).stage(name, run=run, target=out) as row:
+    with files.lock(out), Ledger(ledger).stage(name, run=run, target=out) as row:
         result = function(settings, out, resume=resume, overwrite=overwrite)
         row.result(result)
     cost = row.cost.to_tree() if row.cost else {}

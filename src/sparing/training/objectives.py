@@ -17,7 +17,7 @@ class LanguageModel(Protocol):
     def hidden(self, ids_BT: Tensor, *, documents_BT: Tensor, positions_BT: Tensor) -> Tensor:
         """[B, T] tokens -> [B, T, D]."""
 
-    def head(self, x_ND: Tensor) -> Tensor:
+    def head(self, hidden_BTD: Tensor) -> Tensor:
         """[..., D] -> [..., V] logits."""
 
 

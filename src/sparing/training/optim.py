@@ -162,7 +162,7 @@ def gradients(parameters: Iterable[Tensor], views: Mapping[str, Tensor]) -> dict
     }
 
 
-def clip(gradients: Sequence[Tensor], limit: float) -> float:
+def clip(gradients: list[Tensor], limit: float) -> float:
     """Scale all gradients so that their joint norm is at most `limit`; returns the norm before.
 
     A limit of 0 scales nothing.
