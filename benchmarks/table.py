@@ -13,10 +13,12 @@ Made by `python benchmarks/table.py` from `benchmarks/results/*.json`; do not ed
 
 def section(result: dict[str, Any]) -> str:
     machine = result["machine"]
+    facts = machine["facts"]
     lines = [
         f"\n## {result['name']}\n",
-        f"{result['date']}, commit {result['commit']}, {machine.get('model', 'unknown')}, "
-        f"{machine.get('cores', '?')} cores, Python {result['python']}, "
+        f"{result['date']}, commit {result['commit']}, {facts['model']}, {facts['cores']} cores "
+        f"({machine['label']}: reads {machine['read_bytes_per_s'] / 1e9:.0f} GB/s, float32 "
+        f"{machine['fp32_flops'] / 1e9:.0f} GFLOP/s), Python {result['python']}, "
         + ", ".join(f"{name} {value}" for name, value in result["versions"].items() if value)
         + ".\n",
         "| figure | value | goal | met | note |",
