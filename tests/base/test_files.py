@@ -168,6 +168,24 @@ def test_kill_at_any_moment(tmp_path: Path) -> None:
     assert out.exists()
 
 
+def test_a_work_folder_outlives_a_failure_and_not_a_success(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+
+    def fail() -> None:
+        with files.working(out) as work:
+            (work / "part").write_text("done")
+            with pytest.raises(ArtefactError, match="being written"), files.working(out):
+                pass
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
+    assert (files.work_dir(out) / "part").read_text() == "done"
+    with files.working(out):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_write_atomic_replaces_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     files.write_atomic(path, "old")

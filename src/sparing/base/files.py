@@ -123,6 +123,19 @@ def work_dir(out: Path) -> Path:
 
 
 @contextmanager
+def working(out: Path) -> Iterator[Path]:
+    """Hold and yield the work folder of `out`; a clean exit removes it, any other keeps it.
+
+    Entered and left at once, it clears what a kill after the last rename left behind.
+    Errors: as `lock`.
+    """
+    with lock(out.with_name(f"{out.name}.parts")):
+        path = work_dir(out)
+        yield path
+        shutil.rmtree(path)
+
+
+@contextmanager
 def new_artefact(
     out: Path,
     *,

@@ -20,11 +20,10 @@ from sparing.base.config import to_tree
 from sparing.base.errors import ConfigError
 from sparing.base.files import (
     check_free,
-    lock,
     new_artefact,
     open_artefact,
     read_json,
-    work_dir,
+    working,
     write_atomic,
 )
 from sparing.base.logs import Progress, logger
@@ -48,24 +47,22 @@ def build_corpus(
     Errors: ConfigError for sources that are missing, hold nothing, or lose everything to a
     step; ArtefactError when `out` exists.
     """
-    parts_lock = out.with_name(f"{out.name}.parts")
     if resume and out.exists() and open_artefact(out, kind="corpus").stage == _stage(config):
-        with lock(parts_lock):  # a kill after the last rename leaves the parts behind
-            shutil.rmtree(work_dir(out))
+        with working(out):  # a kill after the last rename leaves the parts behind
+            pass
         return StageResult(artefact=out, facts=open_artefact(out).facts)
     check_free(out, overwrite=overwrite)
-    with lock(parts_lock):
+    with working(out) as work:
         found = Count("find")
         files, share = choose(find(config.sources, found), config.max_bytes, config.seed, found)
         for file in files:
             found.keep(file.disk_bytes, file.disk_bytes)
         divided = parts(files, share, config.part_bytes)
-        work = _prepare(config, divided, work_dir(out), resume=resume)
+        _prepare(config, divided, work, resume=resume)
         _sieve_all(divided, config, work)
         with new_artefact(out, kind="corpus", stage=_stage(config), overwrite=overwrite) as draft:
             manifest = _assemble(divided, config, work, found, draft.path)
             draft.facts |= _facts(manifest)
-        shutil.rmtree(work)
     return StageResult(artefact=out, facts=_facts(manifest))
 
 
@@ -75,7 +72,7 @@ def _stage(config: DataConfig) -> dict[str, Any]:
     return {"verb": "data build", **tree}
 
 
-def _prepare(config: DataConfig, divided: list[Part], work: Path, *, resume: bool) -> Path:
+def _prepare(config: DataConfig, divided: list[Part], work: Path, *, resume: bool) -> None:
     """Keep the finished parts that still hold, or start with an empty work folder."""
     plan = json.dumps(
         {
@@ -89,7 +86,7 @@ def _prepare(config: DataConfig, divided: list[Part], work: Path, *, resume: boo
     path = work / "plan.json"
     if resume and path.exists():
         if path.read_text() == plan:
-            return work
+            return
         raise ConfigError(
             "--resume: the settings or the source files changed since the run was stopped; "
             "run again without --resume"
@@ -97,7 +94,6 @@ def _prepare(config: DataConfig, divided: list[Part], work: Path, *, resume: boo
     shutil.rmtree(work)
     work.mkdir()
     write_atomic(path, plan)
-    return work
 
 
 def _sieve_all(divided: list[Part], config: DataConfig, work: Path) -> None:

@@ -20,11 +20,10 @@ from sparing.base.errors import ArtefactError, ConfigError
 from sparing.base.files import (
     check_free,
     hash_of,
-    lock,
     new_artefact,
     open_artefact,
     read_json,
-    work_dir,
+    working,
     write_atomic,
 )
 from sparing.base.logs import Progress
@@ -101,18 +100,17 @@ def tokenize_corpus(
         "tokenizer": hash_of(config.tokenizer),
     }
     stage = {"verb": "data tokenize", **to_tree(config)}
-    parts_lock = out.with_name(f"{out.name}.parts")
     if resume and out.exists():
         done = open_artefact(out, kind="shards")
         if done.parents == parents and done.stage == stage:
-            with lock(parts_lock):  # a kill after the last rename leaves the parts behind
-                shutil.rmtree(work_dir(out))
+            with working(out):  # a kill after the last rename leaves the parts behind
+                pass
             return StageResult(artefact=out, tokens=_tokens(done.facts), facts=done.facts)
     check_free(out, overwrite=overwrite)
     open_artefact(config.corpus, kind="corpus", verify=True)
     encoder = Encoder.open(config.tokenizer)
-    with lock(parts_lock):
-        work = _prepare(work_dir(out), {**parents, "shard_tokens": config.shard_tokens}, resume)
+    with working(out) as work:
+        _prepare(work, {**parents, "shard_tokens": config.shard_tokens}, resume)
         splits = {name: _split(config, encoder, name, work) for name in SPLITS}
         manifest = {
             "tokenizer_hash": parents["tokenizer"],
@@ -127,16 +125,15 @@ def tokenize_corpus(
             _gather(config, work, splits, draft.path)
             (draft.path / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
             draft.facts |= _facts(splits)
-        shutil.rmtree(work)
     facts = _facts(splits)
     return StageResult(artefact=out, tokens=_tokens(facts), facts=facts)
 
 
-def _prepare(work: Path, plan: dict[str, Any], resume: bool) -> Path:
+def _prepare(work: Path, plan: dict[str, Any], resume: bool) -> None:
     path = work / "plan.json"
     if resume and path.exists():
         if read_json(path) == plan:
-            return work
+            return
         raise ConfigError(
             "--resume: the corpus, tokenizer or settings changed since the run was stopped; "
             "run again without --resume"
@@ -144,7 +141,6 @@ def _prepare(work: Path, plan: dict[str, Any], resume: bool) -> Path:
     shutil.rmtree(work)
     work.mkdir()
     write_atomic(path, json.dumps(plan))
-    return work
 
 
 def _split(config: TokenizeConfig, encoder: Encoder, name: str, work: Path) -> dict[str, Any]:

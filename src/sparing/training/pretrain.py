@@ -53,21 +53,18 @@ def pretrain(
     parents = {"data": files.hash_of(config.data)}
     done = _finished(config, out, parents) if resume else None
     if done is not None:
-        shutil.rmtree(files.work_dir(out), ignore_errors=True)  # killed between commit and this
-        return done
+        with files.working(out):  # a kill after the last rename leaves the checkpoints behind
+            return done
     files.check_free(out, overwrite=overwrite)
-    work = files.work_dir(out)
     precision = resolve(config.precision, config.device)
-    with files.lock(work / "run"), _threads(config.threads) as threads:
+    with files.working(out) as work, _threads(config.threads) as threads:
         identity = _identity(config, decoder, precision, parents, threads)
         start = _start(work, identity, resume=resume, overwrite=overwrite)
         parts = _parts(config, decoder, shards, precision, work, start)
         logger("training").info("%s: %s", "bf16" if precision.bf16 else "fp32", precision.reason)
         logger("training").info("packing: %s", parts.packing.facts())
         _run(parts, shards, work, identity, done=start.step if start else 0)
-        result = _write(parts, shards, out, parents, overwrite=overwrite)
-    shutil.rmtree(work, ignore_errors=True)
-    return result
+        return _write(parts, shards, out, parents, overwrite=overwrite)
 
 
 def shape_of(config: PretrainConfig, shards: Shards) -> DecoderConfig:
