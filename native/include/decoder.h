@@ -105,8 +105,16 @@ class Decoder {
   void attend(int64_t index);
   void feed_forward(const LayerWeights& layer);
   void narrow();
+  // Calls row(n) for every n below count, some at a time on each thread.
   template <class Row>
-  void rows(int64_t count, const Row& row);
+  void rows(int64_t count, const Row& row) {
+    constexpr int64_t chunk = 8;
+    pool_.run((count + chunk - 1) / chunk, [&](int64_t task, int) {
+      const int64_t end = count < (task + 1) * chunk ? count : (task + 1) * chunk;
+      for (int64_t n = task * chunk; n < end; ++n) row(n);
+    });
+  }
+  int64_t attention_floats(int64_t longest) const;  // of scratch, for one task
   void write(int64_t row, int64_t layer, const float* from, bool values);
   char* cache_of(int64_t layer, bool values) const;
 

@@ -82,24 +82,4 @@ void Decoder::finish() {
   if (shape_.tied) head_.weight = embed_;
 }
 
-void Decoder::make_cache(int64_t blocks, int64_t block_tokens, bool bf16) {
-  int64_t bytes = bf16 ? 2 : 4;
-  for (const int64_t factor :
-       {shape_.layers, int64_t{2}, blocks, shape_.kv_heads, block_tokens, shape_.head_width})
-    if (factor < 1 || __builtin_mul_overflow(bytes, factor, &bytes))
-      throw std::invalid_argument("cache: expected positive extents whose product fits 64 bits");
-  cache_.reset();
-  blocks_ = block_tokens_ = 0;
-  cache_.reset(static_cast<char*>(std::calloc(static_cast<size_t>(bytes), 1)));
-  if (!cache_) throw std::bad_alloc();
-  blocks_ = blocks;
-  block_tokens_ = block_tokens;
-  bf16_ = bf16;
-}
-
-char* Decoder::cache_of(int64_t layer, bool values) const {
-  const int64_t elements = blocks_ * shape_.kv_heads * block_tokens_ * shape_.head_width;
-  return cache_.get() + (2 * layer + (values ? 1 : 0)) * elements * (bf16_ ? 2 : 4);
-}
-
 }  // namespace sparing
