@@ -1,9 +1,12 @@
 """What every benchmark says beside its figures: machine, date, commit, versions."""
 
 import json
+import os
 import platform
 import statistics
 import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +17,7 @@ from sparing.measure.machine import probe
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+SPARING = Path(sys.executable).parent / "sparing"
 
 
 def circumstances(packages: Sequence[str]) -> dict[str, Any]:
@@ -36,6 +40,19 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def run_recipe(name: str, folder: Path) -> tuple[dict[str, Any], float, float]:
+    """`recipes/NAME.toml` in a fresh process -> its JSON, wall seconds and peak resident bytes."""
+    command = [SPARING, "run", f"recipes/{name}.toml", "--out", folder, "--json"]
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    text = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{name} failed with status {status}")
+    return json.loads(text), time.perf_counter() - begun, usage.ru_maxrss * 1024.0
 
 
 def median_spread(values: Sequence[float]) -> dict[str, float]:

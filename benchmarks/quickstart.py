@@ -7,34 +7,18 @@ Peers: an interpolated Kneser-Ney 3-gram and 5-gram over the same tokenizer and 
 """
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from common import ROOT, median_spread, row, write
+from common import ROOT, SPARING, median_spread, row, run_recipe, write
 
-SPARING = Path(sys.executable).parent / "sparing"
 PACKAGES = ["torch", "numpy", "tokenizers", "safetensors", "pyarrow", "tantivy", "sparing"]
 LIMIT_MB = 200
-
-
-def run_demo(folder: Path) -> tuple[dict[str, Any], float, float]:
-    """The recipe in a fresh process -> its JSON, wall seconds and peak resident bytes."""
-    command = [SPARING, "run", "recipes/quickstart.toml", "--out", folder, "--json"]
-    begun = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert process.stdout
-    text = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"the demo failed with status {status}")
-    return json.loads(text), time.perf_counter() - begun, usage.ru_maxrss * 1024.0
 
 
 def first_token_seconds(model: Path) -> float:
@@ -91,7 +75,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run = options.run or Path(scratch) / "quickstart"
         figures = []
-        done, seconds, peak = run_demo(run.absolute())
+        done, seconds, peak = run_recipe("quickstart", run.absolute())
         steps = done["steps"]
         figures.append(row("demo after install", seconds, "s", "<= 300", seconds <= 300))
         figures.append(row("peak memory", peak / 2**30, "GiB", "<= 3", peak <= 3 * 2**30))
