@@ -72,56 +72,76 @@ DecoderShape shape_of(const nb::dict& config) {
   return shape;
 }
 
-// A weight record as numpy arrays -> a matrix; `scale` is null for fp32 and bf16.
+// A weight record as numpy arrays -> a matrix; `scale` is None for fp32 and bf16, `offset` there and
+// for symmetric codes.
 Matrix matrix_of(const std::string& name, const std::string& kind, const Any& data,
-                 const In<float, 2>* scale) {
+                 const nb::object& scale, const nb::object& offset) {
   const auto is = [&](nb::dlpack::dtype type) { return data.dtype() == type; };
   require(data.ndim() == 2, name + ": expected a matrix");
   Matrix w;
   w.data = data.data();
   w.Z = static_cast<int64_t>(data.shape(0));
-  w.D = static_cast<int64_t>(data.shape(1)) * (kind == "int4" ? 2 : 1);
+  w.D = static_cast<int64_t>(data.shape(1));
+  if (kind == "int4") w.D *= 2;
+  if (kind == "int3") {
+    require(w.D % 3 == 0, name + ": expected rows of whole three bytes");
+    w.D = w.D / 3 * 8;
+  }
   bool right = false;
   if (kind == "fp32") w.kind = Kind::fp32, right = is(nb::dtype<float>());
   if (kind == "bf16") w.kind = Kind::bf16, right = is(nb::dtype<uint16_t>());
   if (kind == "int8") w.kind = Kind::int8, right = is(nb::dtype<int8_t>());
   if (kind == "int4") w.kind = Kind::int4, right = is(nb::dtype<uint8_t>());
+  if (kind == "int3") w.kind = Kind::int3, right = is(nb::dtype<uint8_t>());
   require(right, name + ": expected the array type of " + kind);
   require(reinterpret_cast<uintptr_t>(w.data) % data.itemsize() == 0,
           name + ": expected an aligned array");
   require(w.Z > 0 && w.D > 0, name + ": expected a matrix that is not empty");
-  if (kind == "int8" || kind == "int4") {
-    require(scale != nullptr, name + ": expected scales");
-    const auto groups = static_cast<int64_t>(scale->shape(1));
-    require(static_cast<int64_t>(scale->shape(0)) == w.Z && groups > 0 && w.D % groups == 0,
-            name + ": expected scales [rows, groups] with groups that divide the columns");
-    w.scale = scale->data();
-    w.group = w.D / groups;
+  if (w.kind == Kind::fp32 || w.kind == Kind::bf16) {
+    require(scale.is_none() && offset.is_none(), name + ": expected no scales");
+    return w;
+  }
+  require(!scale.is_none(), name + ": expected scales");
+  const auto factors = nb::cast<In<float, 2>>(scale, false);
+  const auto groups = static_cast<int64_t>(factors.shape(1));
+  require(static_cast<int64_t>(factors.shape(0)) == w.Z && groups > 0 && w.D % groups == 0,
+          name + ": expected scales [rows, groups] with groups that divide the columns");
+  w.scale = factors.data();
+  w.group = w.D / groups;
+  if (!offset.is_none()) {
+    const auto offsets = nb::cast<In<float, 2>>(offset, false);
+    require(offsets.shape(0) == factors.shape(0) && offsets.shape(1) == factors.shape(1),
+            name + ": expected an offset for each scale");
+    w.offset = offsets.data();
   }
   return w;
+}
+
+Activations activations_named(const std::string& name) {
+  require(name == "int8" || name == "exact", "activations: expected int8 or exact");
+  return name == "int8" ? Activations::int8 : Activations::exact;
 }
 
 // A decoder with the arrays it points to kept alive, one call at a time.
 class Model {
  public:
-  Model(const nb::dict& config, const std::string& isa, int threads)
-      : decoder_(shape_of(config), isa_named(isa), checked(threads)), owner_(getpid()) {}
+  Model(const nb::dict& config, const std::string& isa, int threads,
+        const std::string& activations)
+      : decoder_(shape_of(config), isa_named(isa), checked(threads),
+                 activations_named(activations)),
+        owner_(getpid()) {}
 
   void set_weight(const std::string& name, const std::string& kind, nb::object data,
-                  nb::object scale) {
+                  nb::object scale, nb::object offset) {
     const auto array = nb::cast<Any>(data);
     if (array.ndim() == 1) {
       const auto vector = nb::cast<In<float, 1>>(data, false);
       require(kind == "fp32", name + ": expected fp32 for a vector");
       decoder_.set_vector(name, vector.data(), static_cast<int64_t>(vector.shape(0)));
-    } else if (scale.is_none()) {
-      decoder_.set_matrix(name, matrix_of(name, kind, array, nullptr));
     } else {
-      const auto factors = nb::cast<In<float, 2>>(scale, false);
-      decoder_.set_matrix(name, matrix_of(name, kind, array, &factors));
+      decoder_.set_matrix(name, matrix_of(name, kind, array, scale, offset));
     }
-    kept_.push_back(std::move(data));
-    kept_.push_back(std::move(scale));
+    for (nb::object* part : {&data, &scale, &offset}) kept_.push_back(std::move(*part));
   }
 
   void finish() {
@@ -176,15 +196,9 @@ class Model {
 
 // One operation at a time, for tests and measurements; a single thread.
 void linear(const std::string& isa, const std::string& kind, const Any& data, nb::object scale,
-            const In<float, 2>& x, const Out<float, 2>& y) {
+            nb::object offset, const In<float, 2>& x, const Out<float, 2>& y) {
   const Linear& operation = linear_for(isa_named(isa));
-  Matrix w;
-  if (scale.is_none()) {
-    w = matrix_of("weight", kind, data, nullptr);
-  } else {
-    const auto factors = nb::cast<In<float, 2>>(scale, false);
-    w = matrix_of("weight", kind, data, &factors);
-  }
+  const Matrix w = matrix_of("weight", kind, data, scale, offset);
   const auto N = static_cast<int64_t>(x.shape(0));
   require(static_cast<int64_t>(x.shape(1)) == w.D && y.shape(0) == x.shape(0) &&
               static_cast<int64_t>(y.shape(1)) == w.Z,
@@ -219,10 +233,10 @@ NB_MODULE(_native, module) {
     return names;
   });
   nb::class_<Model>(module, "Model")
-      .def(nb::init<const nb::dict&, const std::string&, int>(), nb::arg("config"),
-           nb::arg("isa"), nb::arg("threads"))
+      .def(nb::init<const nb::dict&, const std::string&, int, const std::string&>(),
+           nb::arg("config"), nb::arg("isa"), nb::arg("threads"), nb::arg("activations"))
       .def("set_weight", &Model::set_weight, nb::arg("name"), nb::arg("kind"), nb::arg("data"),
-           nb::arg("scale").none() = nb::none())
+           nb::arg("scale").none() = nb::none(), nb::arg("offset").none() = nb::none())
       .def("finish", &Model::finish)
       .def("make_cache", &Model::make_cache)
       .def("forward", &Model::forward, nb::arg("ids_N").noconvert(),
@@ -231,7 +245,7 @@ NB_MODULE(_native, module) {
            nb::arg("out_LV").noconvert())
       .def_prop_ro("threads", &Model::threads);
   module.def("linear", &linear, nb::arg("isa"), nb::arg("kind"), nb::arg("data"),
-             nb::arg("scale").none(), nb::arg("x").noconvert(), nb::arg("y").noconvert());
+             nb::arg("scale").none(), nb::arg("offset").none(), nb::arg("x").noconvert(), nb::arg("y").noconvert());
   module.def("swiglu", &swiglu, nb::arg("isa"), nb::arg("gate").noconvert(), nb::arg("up"));
   module.def("rms_norm", &norm, nb::arg("x").noconvert(), nb::arg("weight").noconvert(),
              nb::arg("eps"), nb::arg("y").noconvert());

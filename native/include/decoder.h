@@ -3,7 +3,7 @@
 //
 // Weights are not copied: the caller keeps the arrays alive and unchanged. Nothing here checks what
 // a forward call asks for; src/decoder/check.cpp does, and the binding calls it first.
-// Numerics   Float32 throughout. A row's logits have the same bits whatever else is in the batch,
+// Numerics   Float32, but for what products.h rounds. A row's logits have the same bits whatever else is in the batch,
 //            however its prompt was split, and for any number of threads.
 #pragma once
 
@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "attention.h"
-#include "linear.h"
 #include "pool.h"
+#include "products.h"
 #include "swiglu.h"
 
 namespace sparing {
@@ -28,11 +28,6 @@ struct DecoderShape {
   float rope_scale = 1.0f;              // multiplies cos and sin
   std::vector<float> rope_frequencies;  // head_width / 2
   bool qkv_bias = false, output_bias = false, mlp_bias = false, qk_norm = false, tied = false;
-};
-
-struct Affine {
-  Matrix weight;
-  const float* bias = nullptr;
 };
 
 struct LayerWeights {
@@ -55,7 +50,7 @@ struct Batch {
 
 class Decoder {
  public:
-  Decoder(DecoderShape shape, Isa isa, int threads);
+  Decoder(DecoderShape shape, Isa isa, int threads, Activations activations);
 
   const DecoderShape& shape() const { return shape_; }
   int64_t blocks() const { return blocks_; }
@@ -84,12 +79,6 @@ class Decoder {
     const float** vector = nullptr;
     bool filled = false;
   };
-  struct Product {
-    const Affine* map;
-    const float* x;
-    float* y;
-    bool add;
-  };
   struct Free {
     void operator()(void* p) const { std::free(p); }
   };
@@ -100,7 +89,9 @@ class Decoder {
 
   void prepare(const Batch& batch);
   void norm(const float* weight);
-  void multiply(std::initializer_list<Product> products);
+  void multiply(std::initializer_list<Product> products) {
+    products_.multiply(products, batch_.N);
+  }
   void place(const LayerWeights& layer, int64_t index);
   void attend(int64_t index);
   void feed_forward(const LayerWeights& layer);
@@ -119,10 +110,10 @@ class Decoder {
   char* cache_of(int64_t layer, bool values) const;
 
   DecoderShape shape_;
-  Linear linear_;
   Attention attention_;
   Swiglu swiglu_;
   Pool pool_;
+  Products products_;
 
   std::map<std::string, Slot> slots_;
   Matrix embed_;

@@ -1,12 +1,14 @@
-// y = x W^T + bias for weights of any of the four formats, with exact float32 activations.
+// y = x W^T + bias for weights of any of the five formats, with exact float32 activations.
 //
 // Layout     x [N, D] and y [N, y_stride] row-major float32; W [Z, D] row-major:
 //            fp32 as is; bf16 as uint16 bits; int8 codes; int4 two to a byte, even column in the
-//            low nibble, stored value + 8. int8 and int4 carry float32 scales [Z, D / group].
-// Numerics   A weight is decoded to float32 (code times scale, rounded once), and a product is
-//            summed over d in an order fixed by D and the variant alone. So an output has the
-//            same bits for any number of rows, any split of Z, and for a quantised matrix and its
-//            decoded float32 twin.
+//            low nibble, stored value + 8; int3 eight to three bytes, a stream of bits per row,
+//            lowest first, stored value + 4. Codes carry float32 scales, and perhaps float32
+//            offsets, [Z, D / group].
+// Numerics   A weight is decoded to float32 (code times scale, rounded, plus offset, rounded), and
+//            a product is summed over d in an order fixed by D and the variant alone. So an output
+//            has the same bits for any number of rows, any split of Z, and for a quantised matrix
+//            and its decoded float32 twin.
 // Overlap    y overlaps nothing; data needs the alignment of its element only.
 // Agreement  (D / 8 + 6) half steps of float32 on sum |x w|, from the exact value.
 #pragma once
@@ -17,14 +19,18 @@
 
 namespace sparing {
 
-enum class Kind : int { fp32 = 0, bf16 = 1, int8 = 2, int4 = 3 };
+enum class Kind : int { fp32 = 0, bf16 = 1, int8 = 2, int4 = 3, int3 = 4 };
 
 struct Matrix {
   const void* data = nullptr;
-  const float* scale = nullptr;  // [Z, D / group]; int8 and int4 only
+  const float* scale = nullptr;   // [Z, D / group]; int8, int4 and int3 only
+  const float* offset = nullptr;  // as scale; null for symmetric codes
   int64_t Z = 0, D = 0;
-  int64_t group = 0;  // columns per scale; int8 and int4 only
+  int64_t group = 0;  // columns per scale; int8, int4 and int3 only
   Kind kind = Kind::fp32;
+  bool packed = false;   // data is as packed.h says and holds scales and offsets too
+  bool half = false;     // packed: those are half floats
+  bool shifted = false;  // packed: there are offsets
 };
 
 constexpr int64_t linear_tile = 4;  // output rows decoded together; scratch is this times D floats

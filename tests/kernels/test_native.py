@@ -5,10 +5,20 @@ import pytest
 
 from sparing.base.errors import ShapeError
 from sparing.kernels import native, reference
-from sparing.kernels.formats import BFloat16, Float32, Int4, Int8, pack_int4, to_bfloat16
+from sparing.kernels.formats import (
+    BFloat16,
+    Float32,
+    Int3,
+    Int4,
+    Int8,
+    Weight,
+    pack_int3,
+    pack_int4,
+    to_bfloat16,
+)
 
 ISAS = native.library().isas()
-KINDS = ("fp32", "bf16", "int8", "int4")
+KINDS = ("fp32", "bf16", "int8", "int4", "int3", "int8 offset", "int4 offset", "int3 offset")
 # Z, D, columns per scale: whole vectors, tails, groups off the vector width, one group, one column
 SHAPES = [
     (8, 64, 32),
@@ -22,18 +32,28 @@ SHAPES = [
 HALF_STEP = 2.0**-24
 
 
-def weight(kind: str, Z: int, D: int, group: int, seed: int = 0) -> object:
+def weight(kind: str, Z: int, D: int, group: int, seed: int = 0) -> Weight:
     """A random record of this kind."""
     rng = np.random.default_rng(seed)
     numbers = rng.standard_normal((Z, D)).astype(np.float32)
     scale_ZJ = rng.uniform(0.01, 0.1, (Z, D // group)).astype(np.float32)
+    offset_ZJ = rng.standard_normal(scale_ZJ.shape).astype(np.float32) if " " in kind else None
     if kind == "fp32":
         return Float32(numbers)
     if kind == "bf16":
         return BFloat16(to_bfloat16(numbers))
-    if kind == "int8":
-        return Int8(rng.integers(-128, 128, (Z, D)).astype(np.int8), scale_ZJ)
-    return Int4(pack_int4(rng.integers(-8, 8, (Z, D)).astype(np.int8)), scale_ZJ)
+    bits = int(kind[3])
+    code_ZD = rng.integers(-(1 << bits - 1), 1 << bits - 1, (Z, D)).astype(np.int8)
+    if bits == 8:
+        return Int8(code_ZD, scale_ZJ, offset_ZJ)
+    if bits == 4:
+        return Int4(pack_int4(code_ZD), scale_ZJ, offset_ZJ)
+    return Int3(pack_int3(code_ZD), scale_ZJ, offset_ZJ)
+
+
+def skip_odd(kind: str, D: int) -> None:
+    if kind.startswith("int3") and D % 8:
+        pytest.skip("int3 rows are whole bytes")
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -42,6 +62,7 @@ def weight(kind: str, Z: int, D: int, group: int, seed: int = 0) -> object:
 @pytest.mark.parametrize("rows", [1, 2, 3, 13])
 def test_linear(isa: str, kind: str, shape: tuple[int, int, int], rows: int) -> None:
     """Within the bound of float32 sums of D / 8 steps, 4 more to add up, 1 product."""
+    skip_odd(kind, shape[1])
     record = weight(kind, *shape)
     D = shape[1]
     x_ND = np.random.default_rng(1).standard_normal((rows, D)).astype(np.float32)
@@ -58,6 +79,7 @@ def test_linear(isa: str, kind: str, shape: tuple[int, int, int], rows: int) -> 
 def test_rows_alone_and_decoded_weights_give_the_same_bits(
     isa: str, kind: str, shape: tuple[int, int, int]
 ) -> None:
+    skip_odd(kind, shape[1])
     record = weight(kind, *shape)
     x_ND = np.random.default_rng(2).standard_normal((11, shape[1])).astype(np.float32)
     together = native.linear(record, x_ND, isa=isa)

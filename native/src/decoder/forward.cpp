@@ -27,11 +27,9 @@ void Decoder::prepare(const Batch& batch) {
     std::fill(sequence_.begin() + batch.starts[r], sequence_.begin() + batch.starts[r + 1], r);
     longest = std::max<int64_t>(longest, batch.positions[batch.starts[r + 1] - 1] + 1);
   }
-  const int64_t floats =
-      std::max(attention_floats(longest), linear_tile * std::max({D, M, HK}));
-  for (auto& scratch : scratch_) grow(scratch, floats);
+  for (auto& scratch : scratch_) grow(scratch, attention_floats(longest));
   rows(N, [&](int64_t n) {
-    linear_.decode(embed_, batch.ids[n], &x_[n * D]);
+    products_.decode(embed_, batch.ids[n], &x_[n * D]);
     rope_angles(batch.positions[n], shape_.rope_frequencies.data(), shape_.rope_scale, Y,
                 &cosine_[n * Y], &sine_[n * Y]);
   });

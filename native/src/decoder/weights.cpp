@@ -12,12 +12,12 @@ std::string extent(int64_t Z, int64_t D) {
 
 }  // namespace
 
-Decoder::Decoder(DecoderShape shape, Isa isa, int threads)
+Decoder::Decoder(DecoderShape shape, Isa isa, int threads, Activations activations)
     : shape_(std::move(shape)),
-      linear_(linear_for(isa)),
       attention_(attention_for(isa)),
       swiglu_(swiglu_for(isa)),
       pool_(threads),
+      products_(isa, activations, &pool_),
       layers_(static_cast<size_t>(shape_.layers)),
       scratch_(static_cast<size_t>(threads)) {
   const int64_t D = shape_.width, K = shape_.head_width, M = shape_.hidden;

@@ -23,20 +23,29 @@ inline void sixteen(const Matrix& w, int64_t z, int64_t d, F* out) {
 
 // True when a row is whole groups of whole sixteens, so that `sixteen` may be used throughout.
 inline bool regular(const Matrix& w) {
-  return w.D % 16 == 0 && (w.kind == Kind::bf16 || w.group % 16 == 0);
+  return w.D % 16 == 0 && w.kind != Kind::int3 && (w.kind == Kind::bf16 || w.group % 16 == 0);
 }
 
 template <Kind KIND>
 inline void decode_regular(const Matrix& w, int64_t z, float* row) {
   const int64_t group = KIND == Kind::bf16 ? w.D : w.group;
   for (int64_t begin = 0; begin < w.D; begin += group) {
-    const F scale = KIND == Kind::bf16 ? all(1.0f) : all(w.scale[(z * w.D + begin) / group]);
+    const int64_t at = (z * w.D + begin) / group;
+    const F scale = KIND == Kind::bf16 ? all(1.0f) : all(w.scale[at]);
     for (int64_t d = begin; d < begin + group; d += 16) {
       F v[16 / W];
       sixteen<KIND>(w, z, d, v);
-      for (int i = 0; i < 16 / W; ++i) store(row + d + i * W, mul(v[i], scale));
+      for (int i = 0; i < 16 / W; ++i) {
+        const F value = mul(v[i], scale);
+        store(row + d + i * W, w.offset ? add(value, all(w.offset[at])) : value);
+      }
     }
   }
+}
+
+inline float scaled(const Matrix& w, int64_t at, int code) {
+  const float value = static_cast<float>(code) * w.scale[at / w.group];
+  return w.offset ? value + w.offset[at / w.group] : value;
 }
 
 inline float decode_one(const Matrix& w, int64_t at) {
@@ -46,10 +55,14 @@ inline float decode_one(const Matrix& w, int64_t at) {
     __builtin_memcpy(&value, &bits, sizeof value);
     return value;
   }
-  if (w.kind == Kind::int8)
-    return static_cast<float>(static_cast<const int8_t*>(w.data)[at]) * w.scale[at / w.group];
+  if (w.kind == Kind::int8) return scaled(w, at, static_cast<const int8_t*>(w.data)[at]);
+  if (w.kind == Kind::int3) {  // rows are whole bytes, so the whole matrix is one stream
+    const uint8_t* three = static_cast<const uint8_t*>(w.data) + at / 8 * 3;
+    const int word = three[0] | three[1] << 8 | three[2] << 16;
+    return scaled(w, at, (word >> at % 8 * 3 & 7) - 4);
+  }
   const int byte = static_cast<const uint8_t*>(w.data)[at / 2];
-  return static_cast<float>((at % 2 ? byte >> 4 : byte & 15) - 8) * w.scale[at / w.group];
+  return scaled(w, at, (at % 2 ? byte >> 4 : byte & 15) - 8);
 }
 
 void decode(const Matrix& w, int64_t z, float* row) {
@@ -109,7 +122,7 @@ inline void some_outputs(const Matrix& w, int64_t z, int64_t outs, const float* 
                          float* scratch, const Emit& emit) {
   if (w.kind == Kind::fp32) {
     dots(x, w.D, N, static_cast<const float*>(w.data) + z * w.D, w.D, outs, w.D, emit);
-  } else if (N == 1 && outs == 4 && regular(w)) {
+  } else if (N == 1 && outs == 4 && !w.offset && regular(w)) {
     one_row(w, z, x, emit);
   } else {
     for (int64_t o = 0; o < outs; ++o) decode(w, z + o, scratch + o * w.D);

@@ -5,6 +5,11 @@
 namespace sparing {
 namespace {
 
+float scaled(const Matrix& w, int64_t at, int code) {
+  const float value = static_cast<float>(code) * w.scale[at / w.group];
+  return w.offset ? value + w.offset[at / w.group] : value;
+}
+
 float decode_one(const Matrix& w, int64_t at) {
   switch (w.kind) {
     case Kind::fp32:
@@ -16,11 +21,15 @@ float decode_one(const Matrix& w, int64_t at) {
       return value;
     }
     case Kind::int8:
-      return static_cast<float>(static_cast<const int8_t*>(w.data)[at]) * w.scale[at / w.group];
+      return scaled(w, at, static_cast<const int8_t*>(w.data)[at]);
     case Kind::int4: {
       const int byte = static_cast<const uint8_t*>(w.data)[at / 2];
-      const int code = (at % 2 ? byte >> 4 : byte & 15) - 8;
-      return static_cast<float>(code) * w.scale[at / w.group];
+      return scaled(w, at, (at % 2 ? byte >> 4 : byte & 15) - 8);
+    }
+    case Kind::int3: {  // rows are whole bytes, so the whole matrix is one stream
+      const uint8_t* three = static_cast<const uint8_t*>(w.data) + at / 8 * 3;
+      const int word = three[0] | three[1] << 8 | three[2] << 16;
+      return scaled(w, at, (word >> at % 8 * 3 & 7) - 4);
     }
   }
   return 0.0f;

@@ -8,7 +8,7 @@ import numpy as np
 
 from sparing.base.errors import CapacityError, require
 from sparing.engine.executor import Batch
-from sparing.kernels.native import NativeModel, processors
+from sparing.kernels.native import Activations, NativeModel, processors
 from sparing.models.config import DecoderConfig
 from sparing.models.folder import ModelFolder, open_model
 from sparing.models.rope import attention_scale, inverse_frequencies
@@ -32,8 +32,11 @@ class NativeExecutor:
         block_tokens: int = 16,
         threads: int | None = None,
         kv_dtype: KvDtype = "auto",
+        activations: Activations = "int8",
     ) -> None:
         """Set aside `kv_tokens` positions (rounded up to whole blocks); auto keeps float32.
+
+        Rows are rounded to int8 for products with quantised weights unless `activations` is exact.
 
         Errors: ConfigError for a setting out of range, ArtefactError for a damaged folder.
         """
@@ -53,7 +56,13 @@ class NativeExecutor:
         self.kv_bytes = (2 * config.layers * config.kv_width * self.blocks * block_tokens) * (
             4 if self.kv_dtype == "fp32" else 2
         )
-        self._model = NativeModel(native_traits(config), weights, threads=threads or processors())
+        require(activations in ("int8", "exact"), "activations", "int8 or exact", activations)
+        self._model = NativeModel(
+            native_traits(config),
+            weights,
+            threads=threads or processors(),
+            activations=activations,
+        )
         self._model.make_cache(self.blocks, block_tokens, self.kv_dtype)
 
     @property

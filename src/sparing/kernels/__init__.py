@@ -1,6 +1,6 @@
 """What a forward pass computes, how weights lie in memory, and the C++ that does the work.
 
-formats      float32, bfloat16, int8 and int4 weight records, numpy only
+formats      float32, bfloat16, int8, int4 and int3 weight records, numpy only
 reference    every operation written to be read; the law that the C++ is tested against
 choose       which instruction set the C++ uses on this machine, chosen once, with the reason
 native       the compiled library behind checks and messages

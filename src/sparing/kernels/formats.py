@@ -1,9 +1,11 @@
 """Weight records: how the numbers of one weight lie in memory.  numpy only.
 
 Float32, BFloat16    plain numbers
-Int8, Int4           symmetric codes with one float32 scale per group of U = D / J columns
+Int8, Int4, Int3     codes with one float32 scale, and perhaps one offset, per group of U = D / J
 
-Column c of a row belongs to group c // U; its value is code * scale.
+Column c of a row belongs to group c // U; its value is code * scale + offset, the product rounded
+to float32 before the sum. No offsets means symmetric codes. A zero point z of unsigned codes is
+the offset (8 - z) * scale for int4, (4 - z) * scale for int3 and (128 - z) * scale for int8.
 """
 
 from dataclasses import dataclass
@@ -57,14 +59,16 @@ class BFloat16:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Int8:
-    """Codes -128 to 127 and their scales."""
+    """Codes -128 to 127, their scales, and offsets if there are any."""
 
     code_ZD: np.ndarray
     scale_ZJ: np.ndarray
+    offset_ZJ: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check(self.code_ZD, np.int8, "code_ZD")
         _check_scale(self.scale_ZJ, self.code_ZD.shape)
+        _check_offset(self.offset_ZJ, self.scale_ZJ)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,10 +76,10 @@ class Int8:
 
     @property
     def nbytes(self) -> int:
-        return self.code_ZD.nbytes + self.scale_ZJ.nbytes
+        return self.code_ZD.nbytes + _factor_bytes(self.scale_ZJ, self.offset_ZJ)
 
     def dequantise(self) -> np.ndarray:
-        return _scaled(self.code_ZD, self.scale_ZJ)
+        return _scaled(self.code_ZD, self.scale_ZJ, self.offset_ZJ)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,10 +88,12 @@ class Int4:
 
     packed: np.ndarray
     scale_ZJ: np.ndarray
+    offset_ZJ: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        _check(self.packed, np.uint8, "packed")
+        _check_packed(self.packed, 1)
         _check_scale(self.scale_ZJ, self.shape)
+        _check_offset(self.offset_ZJ, self.scale_ZJ)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -95,10 +101,43 @@ class Int4:
 
     @property
     def nbytes(self) -> int:
-        return self.packed.nbytes + self.scale_ZJ.nbytes
+        return self.packed.nbytes + _factor_bytes(self.scale_ZJ, self.offset_ZJ)
 
     def dequantise(self) -> np.ndarray:
-        return _scaled(unpack_int4(self.packed), self.scale_ZJ)
+        return _scaled(unpack_int4(self.packed), self.scale_ZJ, self.offset_ZJ)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Int3:
+    """Codes -4 to 3 stored as code + 4, eight to three bytes.
+
+    A row is a stream of bits, lowest bit of the lowest byte first: column c is bits 3c to 3c + 2.
+    """
+
+    packed: np.ndarray
+    scale_ZJ: np.ndarray
+    offset_ZJ: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        _check_packed(self.packed, 3)
+        _check_scale(self.scale_ZJ, self.shape)
+        _check_offset(self.offset_ZJ, self.scale_ZJ)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.packed.shape[0], self.packed.shape[1] // 3 * 8)
+
+    @property
+    def nbytes(self) -> int:
+        return self.packed.nbytes + _factor_bytes(self.scale_ZJ, self.offset_ZJ)
+
+    def dequantise(self) -> np.ndarray:
+        return _scaled(unpack_int3(self.packed), self.scale_ZJ, self.offset_ZJ)
+
+
+Weight = Float32 | BFloat16 | Int8 | Int4 | Int3
+Quantised = (Int8, Int4, Int3)
+"""Kinds that hold codes, scales and perhaps offsets."""
 
 
 def to_bfloat16(values: np.ndarray) -> np.ndarray:
@@ -128,15 +167,47 @@ def unpack_int4(packed: np.ndarray) -> np.ndarray:
     return both.reshape(len(packed), -1).astype(np.int8) - np.int8(8)
 
 
-def _scaled(code_ZD: np.ndarray, scale_ZJ: np.ndarray) -> np.ndarray:
+def pack_int3(code_ZD: np.ndarray) -> np.ndarray:
+    """Eight codes (-4 to 3) to three bytes.  Errors: ShapeError unless 8 divides the columns."""
+    if code_ZD.ndim != 2 or code_ZD.shape[1] % 8:
+        raise ShapeError(f"code_ZD: expected a multiple of 8 columns, got {code_ZD.shape}")
+    stored = (code_ZD + 4).astype(np.uint32).reshape(len(code_ZD), -1, 8)
+    words = np.bitwise_or.reduce(stored << np.arange(0, 24, 3, dtype=np.uint32), axis=-1)
+    three = words[..., None] >> np.array([0, 8, 16], np.uint32)
+    return three.astype(np.uint8).reshape(len(code_ZD), -1)
+
+
+def unpack_int3(packed: np.ndarray) -> np.ndarray:
+    """The codes, int8, of a stream of 3 bits."""
+    three = packed.reshape(len(packed), -1, 3).astype(np.uint32)
+    words = three[..., 0] | three[..., 1] << np.uint32(8) | three[..., 2] << np.uint32(16)
+    stored = words[..., None] >> np.arange(0, 24, 3, dtype=np.uint32) & np.uint32(7)
+    return stored.reshape(len(packed), -1).astype(np.int8) - np.int8(4)
+
+
+def _scaled(
+    code_ZD: np.ndarray, scale_ZJ: np.ndarray, offset_ZJ: np.ndarray | None
+) -> np.ndarray:
     rows, groups = scale_ZJ.shape
     grouped = code_ZD.reshape(rows, groups, -1).astype(np.float32) * scale_ZJ[..., None]
+    if offset_ZJ is not None:
+        grouped += offset_ZJ[..., None]
     return grouped.reshape(code_ZD.shape)
+
+
+def _factor_bytes(scale_ZJ: np.ndarray, offset_ZJ: np.ndarray | None) -> int:
+    return scale_ZJ.nbytes + (0 if offset_ZJ is None else offset_ZJ.nbytes)
 
 
 def _check(array: np.ndarray, dtype: type, name: str) -> None:
     if array.dtype != dtype or not array.flags.c_contiguous:
         raise ShapeError(f"{name}: expected contiguous {dtype.__name__}, got {array.dtype}")
+
+
+def _check_packed(packed: np.ndarray, unit: int) -> None:
+    _check(packed, np.uint8, "packed")
+    if packed.ndim != 2 or packed.shape[1] % unit:
+        raise ShapeError(f"packed: expected rows of whole {unit} bytes, got {packed.shape}")
 
 
 def _check_scale(scale_ZJ: np.ndarray, shape: tuple[int, ...]) -> None:
@@ -146,3 +217,11 @@ def _check_scale(scale_ZJ: np.ndarray, shape: tuple[int, ...]) -> None:
         raise ShapeError(
             f"scale_ZJ: expected [{shape[0]}, J dividing {shape[1]}], got {scale_ZJ.shape}"
         )
+
+
+def _check_offset(offset_ZJ: np.ndarray | None, scale_ZJ: np.ndarray) -> None:
+    if offset_ZJ is None:
+        return
+    _check(offset_ZJ, np.float32, "offset_ZJ")
+    if offset_ZJ.shape != scale_ZJ.shape:
+        raise ShapeError(f"offset_ZJ: expected {scale_ZJ.shape}, got {offset_ZJ.shape}")

@@ -5,15 +5,15 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from sparing.base.errors import CapacityError, ShapeError, SparingError
 from sparing.kernels.choose import Choice, choose, wanted
-from sparing.kernels.formats import BFloat16, Float32, Int4, Int8
+from sparing.kernels.formats import BFloat16, Float32, Int3, Int4, Int8, Weight
 
-Weight = Float32 | BFloat16 | Int8 | Int4
+Activations = Literal["int8", "exact"]
 
 
 @cache
@@ -46,11 +46,10 @@ def processors() -> int:
 
 
 def linear(weight: Weight, x_ND: np.ndarray, *, isa: str | None = None) -> np.ndarray:
-    """As `reference.linear` without a bias, for a weight record; one thread."""
-    kind, data, scale = _parts(weight)
+    """As `reference.linear` without a bias, for a weight record; exact activations, one thread."""
     y_NZ = np.empty((len(x_ND), weight.shape[0]), np.float32)
     with _named_errors():
-        library().linear(isa or chosen().isa, kind, data, scale, x_ND, y_NZ)
+        library().linear(isa or chosen().isa, *_parts(weight), x_ND, y_NZ)
     return y_NZ
 
 
@@ -78,15 +77,23 @@ class NativeModel:
     """
 
     def __init__(
-        self, traits: Mapping[str, Any], weights: Mapping[str, Weight], *, threads: int
+        self,
+        traits: Mapping[str, Any],
+        weights: Mapping[str, Weight],
+        *,
+        threads: int,
+        activations: Activations = "int8",
     ) -> None:
         """`traits` are the fields of the C++ `DecoderShape`.
+
+        Products with quantised weights round the rows that they meet to int8, a function of the
+        row alone, or keep them in float32 when `activations` is "exact".
 
         Errors: ShapeError naming a trait, or a weight that is missing, unknown or misshapen.
         """
         self.isa = chosen().isa
         with _named_errors():
-            self._model = library().Model(dict(traits), self.isa, threads)
+            self._model = library().Model(dict(traits), self.isa, threads, activations)
             for name, weight in weights.items():
                 self._model.set_weight(name, *_parts(weight))
             self._model.finish()
@@ -140,17 +147,21 @@ class _named_errors:
             ) from None
 
 
-def _parts(weight: Weight) -> tuple[str, np.ndarray, np.ndarray | None]:
-    """Kind, numbers and scales of a record as the library takes them; vectors become float32."""
+Parts = tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None]
+
+
+def _parts(weight: Weight) -> Parts:
+    """Kind, numbers, scales and offsets of a record for the library; vectors become float32."""
     if len(weight.shape) == 1:
-        return "fp32", _aligned(weight.dequantise()), None
+        return "fp32", _aligned(weight.dequantise()), None, None
     if isinstance(weight, Float32):
-        return "fp32", _aligned(weight.array_ZD), None
+        return "fp32", _aligned(weight.array_ZD), None, None
     if isinstance(weight, BFloat16):
-        return "bf16", _aligned(weight.bits_ZD), None
-    if isinstance(weight, Int8):
-        return "int8", _aligned(weight.code_ZD), _aligned(weight.scale_ZJ)
-    return "int4", _aligned(weight.packed), _aligned(weight.scale_ZJ)
+        return "bf16", _aligned(weight.bits_ZD), None, None
+    offset_ZJ = None if weight.offset_ZJ is None else _aligned(weight.offset_ZJ)
+    kind = {Int8: "int8", Int4: "int4", Int3: "int3"}[type(weight)]
+    data = weight.code_ZD if isinstance(weight, Int8) else weight.packed
+    return kind, _aligned(data), _aligned(weight.scale_ZJ), offset_ZJ
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:
