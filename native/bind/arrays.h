@@ -1,0 +1,34 @@
+// Numpy arrays and names as what the library takes; each checked.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <string>
+
+#include "isa.h"
+#include "linear.h"
+#include "products.h"
+
+namespace sparing {
+
+template <class T, int DIMS>
+using In = nanobind::ndarray<const T, nanobind::ndim<DIMS>, nanobind::c_contig,
+                             nanobind::device::cpu>;
+template <class T, int DIMS>
+using Out = nanobind::ndarray<T, nanobind::ndim<DIMS>, nanobind::c_contig, nanobind::device::cpu>;
+using Any = nanobind::ndarray<nanobind::ro, nanobind::c_contig, nanobind::device::cpu>;
+
+// Throws std::invalid_argument with the message unless ok.
+void require(bool ok, const std::string& message);
+
+// These throw std::invalid_argument for names and arrays that are not what they should be.
+Isa isa_named(const std::string& name);
+Activations activations_named(const std::string& name);
+
+// A weight record as numpy arrays -> a matrix; `scale` is None for fp32 and bf16, `offset` there and
+// for symmetric codes.
+Matrix matrix_of(const std::string& name, const std::string& kind, const Any& data,
+                 const nanobind::object& scale, const nanobind::object& offset);
+
+}  // namespace sparing
