@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -43,16 +44,24 @@ def save(work: Path, checkpoint: Checkpoint, *, run: Mapping[str, Any], keep: in
     """Write `checkpoint-N`, then remove all but the newest `keep`.
 
     `run` describes what must be the same when the run goes on.
+    Errors: ArtefactError when it cannot be written (a full disk, say); those before it stay.
     """
     path = work / f"checkpoint-{checkpoint.step}"
     with new_artefact(path, kind="checkpoint", stage=run, overwrite=True) as draft:
-        save_file(_plain(checkpoint.weights), draft.path / WEIGHTS)
-        save_file(_plain(checkpoint.optimiser), draft.path / OPTIMISER)
+        _write(draft.path / WEIGHTS, checkpoint.weights)
+        _write(draft.path / OPTIMISER, checkpoint.optimiser)
         state = {"step": checkpoint.step, "journal": checkpoint.journal}
         (draft.path / STATE).write_text(json.dumps(state) + "\n")
     for _, old in listed(work)[keep:]:
         shutil.rmtree(old)
     return path
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        save_file(_plain(tensors), path)
+    except SafetensorError as error:  # how the library tells of a failed write
+        raise ArtefactError(f"{path.parent}: {error}; make room and go on with --resume") from None
 
 
 def listed(work: Path) -> list[tuple[int, Path]]:
