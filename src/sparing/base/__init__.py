@@ -7,6 +7,7 @@ home        where caches and the ledger of single stages live
 limits      the table of every bound on outside input
 units       bytes, counts and durations as people read them
 files       the one atomic-commit library: an artefact is whole and checksummed, or absent
+gguf, gguf_writer      GGUF containers: pairs and blocks of bytes
 stage       what a stage returns
 logs        progress with rate and ETA, and loggers
 

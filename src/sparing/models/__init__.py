@@ -7,6 +7,7 @@ names             published weight names and ours, and every tensor's shape
 strict_json, tensor_file      bounded JSON and safetensors from strangers
 fields, hf_rope, hf_config     config.json, both ways
 quantised         compressed-tensors, both ways
+gguf_blocks      the blocks of GGUF tensors as weight records
 weights, folder   every tensor accounted for; Hugging Face folders read and written
 
 Invariant: a folder opens only if each of its tensors is one that its config calls for, of the

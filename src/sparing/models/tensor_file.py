@@ -13,7 +13,6 @@ import json
 import math
 import mmap
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from sparing.base.errors import ArtefactError
+from sparing.base.files import open_regular
 from sparing.base.limits import LIMITS
 from sparing.models.strict_json import parse_object
 
@@ -71,7 +71,7 @@ class TensorFile:
     @classmethod
     def open(cls, path: Path) -> "TensorFile":
         """Map `path`.  Errors: ArtefactError saying what is wrong with the file, and where."""
-        handle = _open_regular(path)
+        handle = open_regular(path)
         try:
             length = os.fstat(handle).st_size
             stored = _read_header(handle, length, path)
@@ -96,17 +96,6 @@ class TensorFile:
         flat = np.frombuffer(self._mapped, dtype=kind, count=count, offset=entry.start)
         flat = flat if flat.flags.aligned else flat.copy()
         return flat.reshape(entry.shape)
-
-
-def _open_regular(path: Path) -> int:
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise ArtefactError(f"{path}: not readable: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise ArtefactError(f"{path}: not a regular file")
-    return handle
 
 
 def _read_header(handle: int, length: int, path: Path) -> dict[str, Stored]:

@@ -9,8 +9,10 @@ from typing import Any
 import tokenizers
 
 from sparing.base.errors import ArtefactError, RequestError
+from sparing.base.gguf import GgufFile
 from sparing.base.limits import LIMITS
 from sparing.tokenizer.controls import mark
+from sparing.tokenizer.gguf_vocab import read_vocabulary
 from sparing.tokenizer.template import ChatTemplate
 
 _SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
@@ -43,11 +45,14 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path | str) -> "Tokenizer":
-        """The tokenizer of a Hugging Face folder (`tokenizer.json` and its settings).
+        """The tokenizer of a Hugging Face folder (`tokenizer.json`, its settings) or a GGUF file.
 
         Errors: ArtefactError when a file is missing, too large or not understood.
         """
         folder = Path(folder)
+        if folder.is_file():
+            vocabulary = read_vocabulary(GgufFile.open(folder).pairs, str(folder))
+            return cls(vocabulary.library, vocabulary.settings)
         text = _read(folder / "tokenizer.json", LIMITS.json_bytes)
         try:
             library = tokenizers.Tokenizer.from_str(text)
