@@ -11,13 +11,12 @@ void require(bool ok, const std::string& message) {
 }
 
 Isa isa_named(const std::string& name) {
-  for (const auto& [isa, known] : {std::pair(Isa::reference, "reference"), {Isa::avx2, "avx2"},
-                                   {Isa::avx512, "avx512"}})
+  for (const auto& [isa, known] : isas)
     if (name == known) {
       require(can_run(isa), name + ": this processor or build cannot run it");
       return isa;
     }
-  throw std::invalid_argument(name + ": expected reference, avx2 or avx512");
+  throw std::invalid_argument(name + ": expected avx512, avx2, neon or reference");
 }
 
 Matrix matrix_of(const std::string& name, const std::string& kind, const Any& data,

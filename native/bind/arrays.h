@@ -22,6 +22,15 @@ using Any = nanobind::ndarray<nanobind::ro, nanobind::c_contig, nanobind::device
 // Throws std::invalid_argument with the message unless ok.
 void require(bool ok, const std::string& message);
 
+struct NamedIsa {
+  Isa isa;
+  const char* name;
+};
+constexpr NamedIsa isas[] = {{Isa::avx512, "avx512"},  // best first
+                             {Isa::avx2, "avx2"},
+                             {Isa::neon, "neon"},
+                             {Isa::reference, "reference"}};
+
 // These throw std::invalid_argument for names and arrays that are not what they should be.
 Isa isa_named(const std::string& name);
 Activations activations_named(const std::string& name);

@@ -158,9 +158,8 @@ NB_MODULE(_native, module) {
   using namespace sparing;
   module.def("isas", [] {
     std::vector<std::string> names;
-    if (can_run(Isa::avx512)) names.emplace_back("avx512");
-    if (can_run(Isa::avx2)) names.emplace_back("avx2");
-    names.emplace_back("reference");
+    for (const auto& [isa, name] : isas)
+      if (can_run(isa)) names.emplace_back(name);
     return names;
   });
   nb::class_<Model>(module, "Model")

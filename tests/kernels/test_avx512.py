@@ -25,7 +25,7 @@ def test_variants_agree_with_the_reference(tmp_path: Path) -> None:
     sources = [NATIVE / "src" / operation / "reference.cpp" for operation in OPERATIONS]
     flags = ["-std=c++17", "-ffp-contract=off", "-DSPARING_SIMDE"]
     folders = [f"-I{NATIVE / 'include'}", f"-I{NATIVE / 'src'}", f"-I{HERE}"]
-    driver, program = HERE / "avx512_driver.cpp", tmp_path / "driver"
+    driver, program = HERE / "variants_driver.cpp", tmp_path / "driver"
     built = subprocess.run(
         ["g++", *flags, *folders, driver, *sources, "-o", program], capture_output=True, text=True
     )

@@ -45,7 +45,7 @@ def test_the_environment_forces_one(isa: str) -> None:
 def test_the_environment_cannot_force_another() -> None:
     done = subprocess.run(
         [sys.executable, "-c", ASK],
-        env=os.environ | {"SPARING_ISA": "neon"},
+        env=os.environ | {"SPARING_ISA": "sse"},
         capture_output=True,
         text=True,
     )

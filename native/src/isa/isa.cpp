@@ -2,22 +2,28 @@
 
 namespace sparing {
 
-bool can_run(Isa isa) {
-  if (isa == Isa::reference) return true;
 #ifdef SPARING_X86
+bool can_run(Isa isa) {
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (isa == Isa::avx2) return avx2;
-  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-#else
-  return false;
-#endif
+  if (isa == Isa::avx512)
+    return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  return isa == Isa::reference;
 }
+#elif defined(SPARING_ARM)
+bool can_run(Isa isa) {
+  return isa == Isa::neon || isa == Isa::reference;  // every 64-bit Arm has it
+}
+#else
+bool can_run(Isa isa) { return isa == Isa::reference; }
+#endif
 
 Isa best_isa() {
-  if (can_run(Isa::avx512)) return Isa::avx512;
-  if (can_run(Isa::avx2)) return Isa::avx2;
+  constexpr Isa best_first[] = {Isa::avx512, Isa::avx2, Isa::neon};
+  for (const Isa isa : best_first)
+    if (can_run(isa)) return isa;
   return Isa::reference;
 }
 

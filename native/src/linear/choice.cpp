@@ -6,11 +6,17 @@ extern const Linear linear_reference;
 #ifdef SPARING_X86
 extern const Linear linear_avx2, linear_avx512;
 #endif
+#ifdef SPARING_ARM
+extern const Linear linear_neon;
+#endif
 
 const Linear& linear_for(Isa isa) {
 #ifdef SPARING_X86
   if (isa == Isa::avx512) return linear_avx512;
   if (isa == Isa::avx2) return linear_avx2;
+#endif
+#ifdef SPARING_ARM
+  if (isa == Isa::neon) return linear_neon;
 #endif
   (void)isa;
   return linear_reference;

@@ -1,5 +1,6 @@
-// Compares the AVX-512 variants, built on portable stand-ins for the instructions, with the
-// reference variants on random input. Exits with 1 and a line per failure.
+// Compares variants that the processor at hand may not run, the AVX-512 ones on portable stand-ins
+// for the instructions and the Arm ones in an emulator, with the reference variants on random input.
+// Exits with 1 and a line per failure.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -11,9 +12,17 @@
 #include "swiglu.h"
 
 // The variants under test, as parts of this file: the stand-ins are then read once.
+#ifdef SPARING_SIMDE
 #include "attention/avx512.cpp"
 #include "linear/avx512.cpp"
 #include "swiglu/avx512.cpp"
+#define VARIANT(operation) operation##_avx512
+#else
+#include "attention/neon.cpp"
+#include "linear/neon.cpp"
+#include "swiglu/neon.cpp"
+#define VARIANT(operation) operation##_neon
+#endif
 
 namespace sparing {
 extern const Linear linear_reference;
@@ -68,19 +77,19 @@ void check_linear(Kind kind, int64_t N, int64_t Z, int64_t D, int64_t group) {
   const Matrix w = {data, scale.data(), Z, D, group, kind};
   std::vector<float> scratch(static_cast<size_t>(linear_tile * D)), bias = normal(Z);
   std::vector<float> got(static_cast<size_t>(N * Z), 1.0f), want = got, alone = got;
-  linear_avx512.product(w, bias.data(), x.data(), N, got.data(), Z, true, 0, Z, scratch.data());
+  VARIANT(linear).product(w, bias.data(), x.data(), N, got.data(), Z, true, 0, Z, scratch.data());
   linear_reference.product(w, bias.data(), x.data(), N, want.data(), Z, true, 0, Z,
                            scratch.data());
   const float unit = kind == Kind::int8 ? 128.0f : kind == Kind::int4 ? 8.0f : 1.0f;
   compare("linear", static_cast<int64_t>(kind), D, got, want,
           1e-5f * unit * std::sqrt(static_cast<float>(D)) * 8);
   for (int64_t n = 0; n < N; ++n)  // rows alone have the same bits
-    linear_avx512.product(w, bias.data(), &x[n * D], 1, &alone[n * Z], Z, true, 0, Z,
+    VARIANT(linear).product(w, bias.data(), &x[n * D], 1, &alone[n * Z], Z, true, 0, Z,
                           scratch.data());
   compare("linear alone", static_cast<int64_t>(kind), D, got, alone, 0.0f);
   std::vector<float> row(static_cast<size_t>(D)), law = row;
   for (int64_t z = 0; z < Z; ++z) {
-    linear_avx512.decode(w, z, row.data());
+    VARIANT(linear).decode(w, z, row.data());
     linear_reference.decode(w, z, law.data());
     compare("decode", static_cast<int64_t>(kind), D, row, law, 0.0f);
   }
@@ -112,7 +121,7 @@ void check_attention(int64_t T, int64_t R, int64_t K, int64_t position, bool bf1
   task.values = bf16 ? static_cast<const void*>(&halves[values]) : &cache[values];
   task.scratch = scratch.data();
   task.out = got.data();
-  attention_avx512(task);
+  VARIANT(attention)(task);
   task.out = want.data();
   attention_reference(task);
   compare("attention", K, S, got, want, 1e-5f);
@@ -133,7 +142,7 @@ int main() {
     std::vector<float> gate = normal(count), up = normal(count), want = gate;
     for (float& g : gate) g *= 20.0f;
     want = gate;
-    swiglu_avx512(gate.data(), up.data(), count);
+    VARIANT(swiglu)(gate.data(), up.data(), count);
     swiglu_reference(want.data(), up.data(), count);
     compare("swiglu", count, 0, gate, want, 1e-5f);
   }
