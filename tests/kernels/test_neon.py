@@ -16,9 +16,7 @@ EMULATOR = () if ON_ARM else ("qemu-aarch64", "-cpu", "max")
 LACKING = [tool for tool in (COMPILER, *EMULATOR[:1]) if shutil.which(tool) is None]
 FLAGS = ("-std=c++17", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-DSPARING_ARM")
 PACKAGES = "apt-get install g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
-needs_tools = pytest.mark.skipif(
-    bool(LACKING), reason=f"needs {', '.join(LACKING)} ({PACKAGES})"
-)
+needs_tools = pytest.mark.skipif(bool(LACKING), reason=f"needs {', '.join(LACKING)} ({PACKAGES})")
 
 
 def compiled(sources: list[Path], *options: str | Path) -> None:

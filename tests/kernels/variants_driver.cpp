@@ -61,7 +61,7 @@ void compare(const char* what, int64_t a, int64_t b, const std::vector<float>& g
   ++failures;
 }
 
-void check_linear(Kind kind, int64_t N, int64_t Z, int64_t D, int64_t group) {
+void check_linear(Kind kind, bool shifted, int64_t N, int64_t Z, int64_t D, int64_t group) {
   std::vector<uint8_t> bytes(static_cast<size_t>(Z * D * 4));
   for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(engine());
   std::vector<float> numbers = normal(Z * D), scale = normal(Z * D / group), x = normal(N * D);
@@ -74,13 +74,16 @@ void check_linear(Kind kind, int64_t N, int64_t Z, int64_t D, int64_t group) {
   const void* data = bytes.data();
   if (kind == Kind::fp32) data = numbers.data();
   if (kind == Kind::bf16) data = halves.data();
-  const Matrix w = {data, scale.data(), Z, D, group, kind};
+  const std::vector<float> offset = normal(Z * D / group);
+  Matrix w;
+  w.data = data, w.Z = Z, w.D = D, w.group = group, w.kind = kind;
+  w.scale = scale.data(), w.offset = shifted ? offset.data() : nullptr;
   std::vector<float> scratch(static_cast<size_t>(linear_tile * D)), bias = normal(Z);
   std::vector<float> got(static_cast<size_t>(N * Z), 1.0f), want = got, alone = got;
   VARIANT(linear).product(w, bias.data(), x.data(), N, got.data(), Z, true, 0, Z, scratch.data());
   linear_reference.product(w, bias.data(), x.data(), N, want.data(), Z, true, 0, Z,
                            scratch.data());
-  const float unit = kind == Kind::int8 ? 128.0f : kind == Kind::int4 ? 8.0f : 1.0f;
+  const float unit = kind == Kind::int8 ? 128.0f : kind == Kind::int4 ? 8.0f : 4.0f;
   compare("linear", static_cast<int64_t>(kind), D, got, want,
           1e-5f * unit * std::sqrt(static_cast<float>(D)) * 8);
   for (int64_t n = 0; n < N; ++n)  // rows alone have the same bits
@@ -132,9 +135,13 @@ void check_attention(int64_t T, int64_t R, int64_t K, int64_t position, bool bf1
 int main() {
   for (const int64_t N : {1, 2, 7})
     for (const auto& [Z, D, group] :
-         std::vector<Extents>{{9, 64, 32}, {4, 48, 16}, {8, 96, 96}, {5, 30, 10}, {3, 14, 14}})
-      for (const Kind kind : {Kind::fp32, Kind::bf16, Kind::int8, Kind::int4})
-        check_linear(kind, N, Z, D, group);
+         std::vector<Extents>{{9, 64, 32}, {4, 48, 16}, {8, 96, 96}, {5, 30, 10}, {3, 14, 14}}) {
+      for (const Kind kind : {Kind::fp32, Kind::bf16, Kind::int8, Kind::int4, Kind::int3}) {
+        if (kind == Kind::int3 && D % 8) continue;
+        check_linear(kind, false, N, Z, D, group);
+        if (kind != Kind::fp32 && kind != Kind::bf16) check_linear(kind, true, N, Z, D, group);
+      }
+    }
   for (const int64_t K : {4, 16, 24, 64, 128, 200})
     for (const int64_t T : {1, 3})
       for (const bool bf16 : {false, true}) check_attention(T, 2, K, 17, bf16);
