@@ -12,6 +12,7 @@
 #include "arrays.h"
 #include "attention.h"
 #include "decoder.h"
+#include "draw_arrays.h"
 #include "rms_norm.h"
 #include "rope.h"
 
@@ -60,6 +61,7 @@ class Model {
         const std::string& activations)
       : decoder_(shape_of(config), isa_named(isa), checked(threads),
                  activations_named(activations)),
+        drawer_(isa_named(isa)),
         owner_(getpid()) {}
 
   void set_weight(const std::string& name, const std::string& kind, nb::object data,
@@ -89,6 +91,39 @@ class Model {
   void forward(const In<int32_t, 1>& ids, const In<int32_t, 1>& positions,
                const In<int32_t, 1>& starts, const In<int32_t, 2>& blocks,
                const In<int32_t, 1>& logit_rows, const Out<float, 2>& out) {
+    const Batch batch = batch_of(ids, positions, starts, blocks, logit_rows, out);
+    const nb::gil_scoped_release release;
+    const std::lock_guard<std::mutex> hold(mutex_);
+    decoder_.check(batch);
+    decoder_.forward(batch);
+  }
+
+  // A forward pass and a draw from each row of its logits.
+  void step(const In<int32_t, 1>& ids, const In<int32_t, 1>& positions,
+            const In<int32_t, 1>& starts, const In<int32_t, 2>& blocks,
+            const In<int32_t, 1>& logit_rows, const Out<float, 2>& out,
+            const In<double, 2>& rules, const In<int32_t, 1>& seen_starts,
+            const In<int32_t, 1>& seen_ids, const In<int32_t, 1>& seen_counts,
+            const Out<int32_t, 1>& drawn, const Out<double, 1>& logprobs,
+            const Out<int32_t, 2>& top_ids, const Out<double, 2>& top_logprobs) {
+    const Batch batch = batch_of(ids, positions, starts, blocks, logit_rows, out);
+    const DrawArrays arrays(rules, seen_starts, seen_ids, seen_counts, drawn, logprobs, top_ids,
+                            top_logprobs);
+    const DrawBatch draws = arrays.of(out);
+    const nb::gil_scoped_release release;
+    const std::lock_guard<std::mutex> hold(mutex_);
+    decoder_.check(batch);
+    Drawer::check(draws);
+    decoder_.forward(batch);
+    if (draws.L > 0) drawer_.draw(draws, decoder_.pool());
+  }
+
+  int threads() const { return decoder_.threads(); }
+
+ private:
+  Batch batch_of(const In<int32_t, 1>& ids, const In<int32_t, 1>& positions,
+                 const In<int32_t, 1>& starts, const In<int32_t, 2>& blocks,
+                 const In<int32_t, 1>& logit_rows, const Out<float, 2>& out) const {
     require(finished_, "weights: expected all of them (finish was not called)");
     require(getpid() == owner_, "model: made in another process; load it after the fork");
     const auto size = [](const auto& array, size_t i) {
@@ -104,15 +139,9 @@ class Model {
             "out_LV: expected [rows with logits, vocab]");
     batch.ids = ids.data(), batch.positions = positions.data(), batch.starts = starts.data();
     batch.blocks = blocks.data(), batch.logit_rows = logit_rows.data(), batch.out = out.data();
-    const nb::gil_scoped_release release;
-    const std::lock_guard<std::mutex> hold(mutex_);
-    decoder_.check(batch);
-    decoder_.forward(batch);
+    return batch;
   }
 
-  int threads() const { return decoder_.threads(); }
-
- private:
   static int checked(int threads) {
     require(threads >= 1 && threads <= 1024, "threads: expected 1 to 1024");
     return threads;
@@ -120,6 +149,7 @@ class Model {
 
   std::vector<nb::object> kept_;
   Decoder decoder_;
+  Drawer drawer_;
   std::mutex mutex_;
   pid_t owner_;
   bool finished_ = false;
@@ -136,6 +166,20 @@ void linear(const std::string& isa, const std::string& kind, const Any& data, nb
           "linear: expected x [N, D] and y [N, Z]");
   std::vector<float> scratch(static_cast<size_t>(linear_tile * w.D));
   operation.product(w, nullptr, x.data(), N, y.data(), w.Z, false, 0, w.Z, scratch.data());
+}
+
+void draw(const std::string& isa, int threads, const Out<float, 2>& logits,
+          const In<double, 2>& rules, const In<int32_t, 1>& seen_starts,
+          const In<int32_t, 1>& seen_ids, const In<int32_t, 1>& seen_counts,
+          const Out<int32_t, 1>& drawn, const Out<double, 1>& logprobs,
+          const Out<int32_t, 2>& top_ids, const Out<double, 2>& top_logprobs) {
+  const DrawArrays arrays(rules, seen_starts, seen_ids, seen_counts, drawn, logprobs, top_ids,
+                          top_logprobs);
+  const DrawBatch draws = arrays.of(logits);
+  Drawer::check(draws);
+  Drawer drawer(isa_named(isa));
+  Pool pool(threads);
+  if (draws.L > 0) drawer.draw(draws, pool);
 }
 
 void swiglu(const std::string& isa, const Out<float, 1>& gate, const In<float, 1>& up) {
@@ -156,6 +200,7 @@ void norm(const In<float, 2>& x, const In<float, 1>& weight, float eps, const Ou
 
 NB_MODULE(_native, module) {
   using namespace sparing;
+  const auto fixed = [](const char* name) { return nb::arg(name).noconvert(); };
   module.def("isas", [] {
     std::vector<std::string> names;
     for (const auto& [isa, name] : isas)
@@ -173,9 +218,16 @@ NB_MODULE(_native, module) {
            nb::arg("positions_N").noconvert(), nb::arg("starts_R1").noconvert(),
            nb::arg("blocks_RP").noconvert(), nb::arg("logit_rows_L").noconvert(),
            nb::arg("out_LV").noconvert())
+      .def("step", &Model::step, fixed("ids_N"), fixed("positions_N"), fixed("starts_R1"),
+           fixed("blocks_RP"), fixed("logit_rows_L"), fixed("out_LV"),
+           fixed("rules_LC"), fixed("seen_starts"), fixed("seen_ids"), fixed("seen_counts"),
+           fixed("ids_L"), fixed("logprobs_L"), fixed("top_ids_LK"), fixed("top_logprobs_LK"))
       .def_prop_ro("threads", &Model::threads);
   module.def("linear", &linear, nb::arg("isa"), nb::arg("kind"), nb::arg("data"),
              nb::arg("scale").none(), nb::arg("offset").none(), nb::arg("x").noconvert(), nb::arg("y").noconvert());
+  module.def("draw", &draw, nb::arg("isa"), nb::arg("threads"), fixed("logits_LV"),
+             fixed("rules_LC"), fixed("seen_starts"), fixed("seen_ids"), fixed("seen_counts"),
+             fixed("ids_L"), fixed("logprobs_L"), fixed("top_ids_LK"), fixed("top_logprobs_LK"));
   module.def("swiglu", &swiglu, nb::arg("isa"), nb::arg("gate").noconvert(), nb::arg("up"));
   module.def("rms_norm", &norm, nb::arg("x").noconvert(), nb::arg("weight").noconvert(),
              nb::arg("eps"), nb::arg("y").noconvert());

@@ -56,6 +56,7 @@ class Decoder {
   int64_t blocks() const { return blocks_; }
   int64_t block_tokens() const { return block_tokens_; }
   int threads() const { return pool_.threads(); }
+  Pool& pool() { return pool_; }
 
   // Throws std::invalid_argument for a name that the shape does not have or another shape.
   void set_matrix(const std::string& name, const Matrix& matrix);

@@ -92,7 +92,7 @@ def test_random_cancellations_change_nobody_else(data):
         answers = [handle.result() for handle in handles]
         stats = llm.service.stats()
     assert llm.service.failure is None
-    assert not llm.service._engine._luck, "the engine remembers finished requests"
+    assert not llm.service._engine._choosers, "the engine remembers finished requests"
     for number, answer in enumerate(answers):
         want = truth(prompts[number], rules[number], number)
         if answer.finish_reason == "abort":
@@ -105,16 +105,16 @@ def test_random_cancellations_change_nobody_else(data):
 
 
 def test_an_error_stops_one_request_only(monkeypatch):
-    import sparing.engine.loop as loop
+    import sparing.engine.chooser as chooser
 
-    sound = loop.draw
+    sound = chooser.draw
 
     def fragile(logits_V, sampling, luck, prompt_ids, output_ids):
         if prompt_ids[0] == 99 and len(output_ids) == 3:
             raise ZeroDivisionError("a bad row")
         return sound(logits_V, sampling, luck, prompt_ids, output_ids)
 
-    monkeypatch.setattr(loop, "draw", fragile)
+    monkeypatch.setattr(chooser, "draw", fragile)
     prompts = [[n, 8, 8] for n in (5, 99, 6)]
     with serve() as llm:
         handles = [llm.stream(p, rule(n, ignore_eos=True)) for n, p in enumerate(prompts)]

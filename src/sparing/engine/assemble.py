@@ -5,6 +5,7 @@ from pathlib import Path
 from sparing.base.errors import ArtefactError
 from sparing.engine.blocks import BlockPool
 from sparing.engine.capacity import fit, free_memory_bytes
+from sparing.engine.chooser import Compute
 from sparing.engine.config import EngineConfig
 from sparing.engine.executor import Executor
 from sparing.engine.llm import LLM
@@ -53,6 +54,7 @@ def load(path: Path | str, config: EngineConfig | None = None, *, name: str | No
     return assemble(
         executor, tokenizer, resolved,
         eos=eos, name=name or Path(path).resolve().name, reason=fitted.reason,
+        compute=executor.step,
     )  # fmt: skip
 
 
@@ -65,8 +67,12 @@ def assemble(
     name: str = "model",
     reason: str = "",
     check: bool = False,
+    compute: Compute | None = None,
 ) -> LLM:
-    """A running engine around any executor; `check` accounts for every block in every step."""
+    """A running engine around any executor; `check` accounts for every block in every step.
+
+    `compute` is the executor's own way to a choice, where it has a faster one than the plain.
+    """
     context = min(config.max_model_len or executor.context, executor.context)
     scheduler = Scheduler(
         BlockPool(executor.blocks, executor.block_tokens),
@@ -74,7 +80,7 @@ def assemble(
         max_num_batched_tokens=config.max_num_batched_tokens,
     )
     service = Service(
-        Engine(scheduler, executor, context=context),
+        Engine(scheduler, executor, context=context, compute=compute),
         tokenizer,
         context=context,
         eos=eos if tokenizer.eos is None else (*eos, tokenizer.eos),

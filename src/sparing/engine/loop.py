@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from sparing.engine.batch import Layout
+from sparing.engine.chooser import Choice, Chooser, Compute, plainly
 from sparing.engine.executor import Executor
 from sparing.engine.request import Request
-from sparing.engine.sampling import Luck, TokenLogprobs, draw, logprobs
+from sparing.engine.sampling import TokenLogprobs
 from sparing.engine.scheduler import Scheduler, Sequence
 
 
@@ -26,27 +25,36 @@ class Outcome:
 class Engine:
     """Computes the scheduler's sequences a step at a time; knows nothing of text or time."""
 
-    def __init__(self, scheduler: Scheduler, executor: Executor, *, context: int) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        executor: Executor,
+        *,
+        context: int,
+        compute: Compute | None = None,
+    ) -> None:
+        """`compute` is the forward pass with its choices; by default the plain version."""
         self.scheduler, self.executor = scheduler, executor
+        self._compute = compute or plainly(executor)
         self._layout = Layout(
             max_num_seqs=scheduler.max_num_seqs,
             max_num_batched_tokens=scheduler.max_num_batched_tokens,
             context=context,
             block_tokens=scheduler.pool.block_tokens,
         )
-        self._luck: dict[Sequence, Luck] = {}
+        self._choosers: dict[Sequence, Chooser] = {}
 
     def add(self, request: Request) -> Sequence:
         """Queue a request; the caller removes it when its answer is complete."""
         sequence = Sequence(request)
         self.scheduler.add(sequence)
-        self._luck[sequence] = Luck(request.seed)
+        self._choosers[sequence] = Chooser(request)
         return sequence
 
     def remove(self, sequence: Sequence) -> None:
         """Forget a sequence and free its blocks; harmless when it is gone."""
         self.scheduler.remove(sequence)
-        self._luck.pop(sequence, None)
+        self._choosers.pop(sequence, None)
 
     def step(self) -> list[Outcome]:
         """Compute one step; empty when there is nothing to do.
@@ -57,26 +65,22 @@ class Engine:
         plan = self.scheduler.plan()
         if not plan:
             return []
+        drawing = [work.sequence for work in plan if work.draws]
+        choosers = [self._choosers[sequence] for sequence in drawing]
         try:
-            logits_LV = self.executor.forward(self._layout.fill(plan))
+            choices = iter(self._compute(self._layout.fill(plan), choosers))
         except Exception as error:  # the barrier: the engine outlives a failed step
             return [Outcome(work.sequence, error=error) for work in plan]
         self.scheduler.commit(plan)
-        rows = iter(logits_LV)
         return [
-            self._draw(work.sequence, next(rows)) if work.draws else Outcome(work.sequence)
+            _outcome(work.sequence, next(choices)) if work.draws else Outcome(work.sequence)
             for work in plan
         ]
 
-    def _draw(self, sequence: Sequence, logits_V: np.ndarray) -> Outcome:
-        """Draw, and append the token to its sequence."""
-        request = sequence.request
-        rule, prompt_ids = request.sampling, request.prompt_ids
-        try:
-            id = draw(logits_V, rule, self._luck[sequence], prompt_ids, sequence.output_ids)
-            wanted = rule.logprobs
-            report = None if wanted is None else logprobs(logits_V, id, wanted)
-        except Exception as error:  # the barrier: one bad row stops one request
-            return Outcome(sequence, error=error)
-        sequence.ids.append(id)
-        return Outcome(sequence, id=id, logprobs=report)
+
+def _outcome(sequence: Sequence, choice: Choice | Exception) -> Outcome:
+    """The chosen token is appended to its sequence."""
+    if isinstance(choice, Exception):
+        return Outcome(sequence, error=choice)
+    sequence.ids.append(choice.id)
+    return Outcome(sequence, choice.id, choice.logprobs)

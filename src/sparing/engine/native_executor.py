@@ -7,7 +7,11 @@ from typing import Any, Literal
 import numpy as np
 
 from sparing.base.errors import CapacityError, require
+from sparing.engine.chooser import Choice, Chooser
 from sparing.engine.executor import Batch
+from sparing.engine.request import MOST_LOGPROBS
+from sparing.engine.sampling import TokenLogprobs
+from sparing.kernels.draw import DrawArrays
 from sparing.kernels.native import Activations, NativeModel, processors
 from sparing.models.config import DecoderConfig
 from sparing.models.folder import ModelFolder, open_model
@@ -64,6 +68,8 @@ class NativeExecutor:
             activations=activations,
         )
         self._model.make_cache(self.blocks, block_tokens, self.kv_dtype)
+        self._logits_LV = np.empty((0, self.vocab), np.float32)
+        self._draws = DrawArrays(0, MOST_LOGPROBS)
 
     @property
     def threads(self) -> int:
@@ -88,6 +94,32 @@ class NativeExecutor:
         )
         return out_LV
 
+    def step(self, batch: Batch, choosers: Sequence[Chooser]) -> list[Choice | Exception]:
+        """A forward pass and the choices from it in one call, as `chooser.Compute`.
+
+        Errors: as `forward`.
+        """
+        L = len(batch.logit_rows_L)
+        if len(self._logits_LV) < L:
+            self._logits_LV = np.empty((L, self.vocab), np.float32)
+            self._draws = DrawArrays(L, MOST_LOGPROBS)
+        draws = self._draws
+        for chooser, row_C in zip(choosers, draws.rules_LC[:L], strict=True):
+            chooser.fill(row_C)
+        if any(chooser.rule.penalised for chooser in choosers):
+            draws.see([chooser.seen() for chooser in choosers])
+        else:
+            draws.see_nothing()
+        self._model.step(
+            batch.ids_N, batch.positions_N, batch.starts_R1, batch.blocks_RP, batch.logit_rows_L,
+            self._logits_LV[:L], draws.of(L),
+        )  # fmt: skip
+        ids = draws.ids_L[:L].tolist()
+        return [
+            _choice(chooser, ids[row], row, draws, self.vocab)
+            for row, chooser in enumerate(choosers)
+        ]
+
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         """Logits after each of `ids`, as one sequence from position 0, in the first blocks.
 
@@ -104,6 +136,22 @@ class NativeExecutor:
             for begin in range(0, len(ids_T), SCORING_ROWS)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _choice(
+    chooser: Chooser, id: int, row: int, draws: DrawArrays, vocab: int
+) -> Choice | Exception:
+    """What the arrays say of one row."""
+    if id < 0:
+        return FloatingPointError("the model's largest logit is not a finite number")
+    chooser.note(id)
+    if chooser.rule.logprobs is None:
+        return Choice(id)
+    count = min(chooser.rule.logprobs, vocab)
+    top_ids = draws.top_ids_LK[row, :count].tolist()
+    top_logprobs = draws.top_logprobs_LK[row, :count].tolist()
+    top = tuple(zip(top_ids, top_logprobs, strict=True))
+    return Choice(id, TokenLogprobs(id, float(draws.logprobs_L[row]), top))
 
 
 def native_traits(config: DecoderConfig) -> dict[str, Any]:

@@ -4,6 +4,7 @@ formats      float32, bfloat16, int8, int4 and int3 weight records, numpy only
 reference    every operation written to be read; the law that the C++ is tested against
 choose       which instruction set the C++ uses on this machine, chosen once, with the reason
 native       the compiled library behind checks and messages
+draw         the arrays of a native draw: rules in, tokens and log-probabilities out
 
 Invariant: an output's bits depend on its own inputs and the instruction set alone, never on the
 batch, the split of a prompt or the number of threads (tests/kernels/test_native.py).

@@ -69,6 +69,16 @@ def swiglu(gate_M: np.ndarray, up_M: np.ndarray, *, isa: str | None = None) -> n
     return out_M
 
 
+def draw(logits_LV: np.ndarray, draws: tuple[np.ndarray, ...], *, isa: str | None = None) -> None:
+    """Draw from each row by the rules of `draws` (`DrawArrays.of(L)`), into its results.
+
+    Meaning:  `sparing.engine.sampling`; penalised logits are rounded to float32.
+    Errors:   ShapeError for a rule or an earlier token out of range.
+    """
+    with _named_errors():
+        library().draw(isa or chosen().isa, 1, logits_LV, *draws)
+
+
 class NativeModel:
     """A decoder's weights, paged cache and threads in C++; one forward call at a time.
 
@@ -127,6 +137,23 @@ class NativeModel:
         """
         with _named_errors():
             self._model.forward(ids_N, positions_N, starts_R1, blocks_RP, logit_rows_L, out_LV)
+
+    def step(
+        self,
+        ids_N: np.ndarray,
+        positions_N: np.ndarray,
+        starts_R1: np.ndarray,
+        blocks_RP: np.ndarray,
+        logit_rows_L: np.ndarray,
+        out_LV: np.ndarray,
+        draws: tuple[np.ndarray, ...],
+    ) -> None:
+        """`forward`, and a draw from each row of `out_LV`; `draws` is `DrawArrays.of(L)`.
+
+        Errors: as `forward`, and ShapeError for a rule out of range.
+        """
+        with _named_errors():
+            self._model.step(ids_N, positions_N, starts_R1, blocks_RP, logit_rows_L, out_LV, *draws)
 
 
 class _named_errors:
