@@ -1,10 +1,48 @@
 #include "arrays.h"
 
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+
 #include <stdexcept>
 
 namespace nb = nanobind;
 
 namespace sparing {
+
+namespace {
+
+constexpr const char* kinds[] = {"fp32", "bf16", "int8", "int4", "int3"};
+constexpr const char* layouts[] = {"eights-1", "whole-1"};
+
+template <class Named, std::size_t COUNT>
+Named named(const char* const (&names)[COUNT], const std::string& name, const std::string& what) {
+  for (std::size_t i = 0; i < COUNT; ++i)
+    if (name == names[i]) return static_cast<Named>(i);
+  throw std::invalid_argument(what + ": unknown " + name);
+}
+
+Matrix packed_matrix_of(const std::string& name, const Any& data, const nb::object& form) {
+  using Form = std::tuple<std::string, std::string, int64_t, int64_t, int64_t, bool, bool>;
+  const auto [layout, kind, Z, D, group, half, shifted] = nb::cast<Form>(form);
+  Matrix w;
+  w.kind = named<Kind>(kinds, kind, name);
+  w.layout = named<Layout>(layouts, layout, name);
+  constexpr int64_t most = int64_t{1} << 31;
+  require(Z > 0 && D > 0 && Z <= most && D <= most && w.kind != Kind::int3,
+          name + ": expected the extents and kind of a packed matrix");
+  const bool whole = has_codes(w.kind)
+                         ? group >= 16 && packed_group(w.kind, D, group) == group && D % group == 0
+                         : group == D && !half && !shifted;
+  require(whole, name + ": expected groups that can be packed");
+  w.Z = Z, w.D = D, w.group = group, w.packed = true, w.half = half, w.shifted = shifted;
+  w.data = data.data();
+  require(data.ndim() == 1 && data.dtype() == nb::dtype<uint8_t>() &&
+              static_cast<int64_t>(data.shape(0)) == packed_bytes(w, w.layout),
+          name + ": expected as many bytes as its extents need");
+  return w;
+}
+
+}  // namespace
 
 void require(bool ok, const std::string& message) {
   if (!ok) throw std::invalid_argument(message);
@@ -21,6 +59,7 @@ Isa isa_named(const std::string& name) {
 
 Matrix matrix_of(const std::string& name, const std::string& kind, const Any& data,
                  const nb::object& scale, const nb::object& offset) {
+  if (kind == "packed") return packed_matrix_of(name, data, scale);
   const auto is = [&](nb::dlpack::dtype type) { return data.dtype() == type; };
   require(data.ndim() == 2, name + ": expected a matrix");
   Matrix w;
@@ -61,6 +100,9 @@ Matrix matrix_of(const std::string& name, const std::string& kind, const Any& da
   }
   return w;
 }
+
+const char* name_of(Kind kind) { return kinds[static_cast<int>(kind)]; }
+const char* name_of(Layout layout) { return layouts[static_cast<int>(layout)]; }
 
 Activations activations_named(const std::string& name) {
   require(name == "int8" || name == "exact", "activations: expected int8 or exact");

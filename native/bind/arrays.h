@@ -35,9 +35,16 @@ constexpr NamedIsa isas[] = {{Isa::avx512, "avx512"},  // best first
 Isa isa_named(const std::string& name);
 Activations activations_named(const std::string& name);
 
+// Names of a kind, and of a layout with the version of its bytes.
+const char* name_of(Kind kind);
+const char* name_of(Layout layout);
+
 // A weight record as numpy arrays -> a matrix; `scale` is None for fp32 and bf16, `offset` there and
-// for symmetric codes.
+// for symmetric codes. For "packed", data is its bytes and scale what `packed_form` says of it.
 Matrix matrix_of(const std::string& name, const std::string& kind, const Any& data,
                  const nanobind::object& scale, const nanobind::object& offset);
+
+// Products with one weight, and packing.
+void bind_products(nanobind::module_& module);
 
 }  // namespace sparing

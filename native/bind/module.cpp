@@ -67,12 +67,12 @@ class Model {
   void set_weight(const std::string& name, const std::string& kind, nb::object data,
                   nb::object scale, nb::object offset) {
     const auto array = nb::cast<Any>(data);
-    if (array.ndim() == 1) {
+    if (array.ndim() == 1 && kind != "packed") {
       const auto vector = nb::cast<In<float, 1>>(data, false);
       require(kind == "fp32", name + ": expected fp32 for a vector");
       decoder_.set_vector(name, vector.data(), static_cast<int64_t>(vector.shape(0)));
-    } else {
-      decoder_.set_matrix(name, matrix_of(name, kind, array, scale, offset));
+    } else if (!decoder_.set_matrix(name, matrix_of(name, kind, array, scale, offset))) {
+      return;
     }
     for (nb::object* part : {&data, &scale, &offset}) kept_.push_back(std::move(*part));
   }
@@ -156,18 +156,6 @@ class Model {
 };
 
 // One operation at a time, for tests and measurements; a single thread.
-void linear(const std::string& isa, const std::string& kind, const Any& data, nb::object scale,
-            nb::object offset, const In<float, 2>& x, const Out<float, 2>& y) {
-  const Linear& operation = linear_for(isa_named(isa));
-  const Matrix w = matrix_of("weight", kind, data, scale, offset);
-  const auto N = static_cast<int64_t>(x.shape(0));
-  require(static_cast<int64_t>(x.shape(1)) == w.D && y.shape(0) == x.shape(0) &&
-              static_cast<int64_t>(y.shape(1)) == w.Z,
-          "linear: expected x [N, D] and y [N, Z]");
-  std::vector<float> scratch(static_cast<size_t>(linear_tile * w.D));
-  operation.product(w, nullptr, x.data(), N, y.data(), w.Z, false, 0, w.Z, scratch.data());
-}
-
 void draw(const std::string& isa, int threads, const Out<float, 2>& logits,
           const In<double, 2>& rules, const In<int32_t, 1>& seen_starts,
           const In<int32_t, 1>& seen_ids, const In<int32_t, 1>& seen_counts,

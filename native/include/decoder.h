@@ -59,7 +59,8 @@ class Decoder {
   Pool& pool() { return pool_; }
 
   // Throws std::invalid_argument for a name that the shape does not have or another shape.
-  void set_matrix(const std::string& name, const Matrix& matrix);
+  // Returns whether the arrays of `matrix` must stay: those of a packed copy need not.
+  bool set_matrix(const std::string& name, const Matrix& matrix);
   void set_vector(const std::string& name, const float* data, int64_t count);
   // Throws std::invalid_argument naming the first weight that is still missing.
   void finish();

@@ -21,6 +21,9 @@ namespace sparing {
 
 enum class Kind : int { fp32 = 0, bf16 = 1, int8 = 2, int4 = 3, int3 = 4 };
 
+// How packed weights lie; packed.h has the two.
+enum class Layout : int { eights = 0, whole = 1 };
+
 struct Matrix {
   const void* data = nullptr;
   const float* scale = nullptr;   // [Z, D / group]; int8, int4 and int3 only
@@ -31,6 +34,7 @@ struct Matrix {
   bool packed = false;   // data is as packed.h says and holds scales and offsets too
   bool half = false;     // packed: those are half floats
   bool shifted = false;  // packed: there are offsets
+  Layout layout = Layout::eights;  // packed
 };
 
 constexpr int64_t linear_tile = 4;  // output rows decoded together; scratch is this times D floats

@@ -64,10 +64,14 @@ Decoder::Slot& Decoder::slot(const std::string& name, int64_t Z, int64_t D) {
   return slot;
 }
 
-void Decoder::set_matrix(const std::string& name, const Matrix& matrix) {
+bool Decoder::set_matrix(const std::string& name, const Matrix& matrix) {
   Slot& found = slot(name, matrix.Z, matrix.D);
-  *found.matrix = matrix;
+  if (matrix.packed && matrix.layout != products_.layout())
+    throw std::invalid_argument(name + ": packed for another instruction set");
+  const bool rows_only = found.matrix == &embed_ && !shape_.tied;
+  *found.matrix = rows_only ? matrix : products_.adopt(matrix);
   found.filled = true;
+  return found.matrix->data == matrix.data;
 }
 
 void Decoder::set_vector(const std::string& name, const float* data, int64_t count) {

@@ -1,4 +1,4 @@
-// Eight float32 lanes of AVX2 + FMA. For files built with those flags only; nothing here has
+// Eight float32 lanes of AVX2, FMA and F16C. For files built with those flags only; nothing here has
 // external linkage, so no such code can reach the rest of the program.
 #pragma once
 
@@ -43,6 +43,9 @@ inline void sum4(F a, F b, F c, F d, float* out) {
 inline F from_bf16(const uint16_t* p) {
   const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
+}
+inline F from_half(const void* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));
 }
 inline F from_int8(const int8_t* p) {
   return _mm256_cvtepi32_ps(

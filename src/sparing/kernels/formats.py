@@ -1,6 +1,7 @@
 """Weight records: how the numbers of one weight lie in memory.  numpy only.
 
 Float32, BFloat16    plain numbers
+Packed               any of the others as the C++ reads it fastest
 Int8, Int4, Int3     codes with one float32 scale, and perhaps one offset, per group of U = D / J
 
 Column c of a row belongs to group c // U; its value is code * scale + offset, the product rounded
@@ -133,6 +134,51 @@ class Int3:
 
     def dequantise(self) -> np.ndarray:
         return _scaled(unpack_int3(self.packed), self.scale_ZJ, self.offset_ZJ)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packed:
+    """A matrix in the order in which one instruction set reads it; made by `native.pack`."""
+
+    data: np.ndarray
+    """Bytes, uint8; may be a mapped file."""
+
+    layout: str
+    """`native.packed_layout` of the instruction set."""
+
+    kind: str
+    rows: int
+    columns: int
+    group: int
+    half: bool
+    """Whether scales and offsets are half floats."""
+
+    shifted: bool
+    """Whether there are offsets."""
+
+    def __post_init__(self) -> None:
+        _check(self.data, np.uint8, "data")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.rows, self.columns)
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes
+
+    @property
+    def form(self) -> tuple[str, str, int, int, int, bool, bool]:
+        """All but the bytes, as the library takes it."""
+        return (
+            self.layout,
+            self.kind,
+            self.rows,
+            self.columns,
+            self.group,
+            self.half,
+            self.shifted,
+        )
 
 
 Weight = Float32 | BFloat16 | Int8 | Int4 | Int3

@@ -11,7 +11,7 @@ import numpy as np
 
 from sparing.base.errors import CapacityError, ShapeError, SparingError
 from sparing.kernels.choose import Choice, choose, wanted
-from sparing.kernels.formats import BFloat16, Float32, Int3, Int4, Int8, Weight
+from sparing.kernels.formats import BFloat16, Float32, Int3, Int4, Int8, Packed, Weight
 
 Activations = Literal["int8", "exact"]
 
@@ -45,12 +45,69 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def linear(weight: Weight, x_ND: np.ndarray, *, isa: str | None = None) -> np.ndarray:
-    """As `reference.linear` without a bias, for a weight record; exact activations, one thread."""
+class Map:
+    """One weight as a model holds it, with threads of its own: for tests and measurements."""
+
+    def __init__(
+        self,
+        weight: Weight | Packed,
+        *,
+        isa: str | None = None,
+        activations: Activations = "int8",
+        threads: int = 1,
+    ) -> None:
+        """Errors: ShapeError for a record that the library does not take."""
+        self.shape = weight.shape
+        with _named_errors():
+            self._map = library().Map(isa or chosen().isa, activations, threads, *_parts(weight))
+
+    def multiply(self, x_ND: np.ndarray, y_NZ: np.ndarray, *, add: bool = False) -> None:
+        """y = x W^T, or added to y."""
+        with _named_errors():
+            self._map.multiply(x_ND, y_NZ, add)
+
+    def decode(self, row: int) -> np.ndarray:
+        """One row of the weight in float32."""
+        row_D = np.empty(self.shape[1], np.float32)
+        with _named_errors():
+            self._map.decode(row, row_D)
+        return row_D
+
+
+def linear(
+    weight: Weight | Packed,
+    x_ND: np.ndarray,
+    *,
+    isa: str | None = None,
+    activations: Activations = "exact",
+) -> np.ndarray:
+    """As `reference.linear` without a bias, for a weight record; one thread."""
     y_NZ = np.empty((len(x_ND), weight.shape[0]), np.float32)
-    with _named_errors():
-        library().linear(isa or chosen().isa, *_parts(weight), x_ND, y_NZ)
+    Map(weight, isa=isa, activations=activations).multiply(x_ND, y_NZ)
     return y_NZ
+
+
+def packed_layout(isa: str | None = None) -> str:
+    """Name and version of how packed weights lie for an instruction set; part of a cache's key."""
+    with _named_errors():
+        return library().packed_layout(isa or chosen().isa)
+
+
+def pack(weight: Weight, isa: str | None = None) -> Packed | None:
+    """The record as int8 activations want it; None for vectors and for groups not packed.
+
+    A model packs what it is given by itself. Packing ahead is for keeping the result in a file.
+    """
+    if len(weight.shape) == 1:
+        return None
+    isa = isa or chosen().isa
+    with _named_errors():
+        form, count = library().packed_form(isa, *_parts(weight))
+        if count == 0:
+            return None
+        data = np.empty(count, np.uint8)
+        library().pack_into(isa, *_parts(weight), data)
+    return Packed(data, *form)
 
 
 def rms_norm(x_ND: np.ndarray, weight_D: np.ndarray, eps: float) -> np.ndarray:
@@ -82,14 +139,13 @@ def draw(logits_LV: np.ndarray, draws: tuple[np.ndarray, ...], *, isa: str | Non
 class NativeModel:
     """A decoder's weights, paged cache and threads in C++; one forward call at a time.
 
-    Weights are not copied unless they are unaligned, so a mapped file stays mapped.  A model
-    must not be used in a process forked after it was made.
+    A model must not be used in a process forked after it was made.
     """
 
     def __init__(
         self,
         traits: Mapping[str, Any],
-        weights: Mapping[str, Weight],
+        weights: Mapping[str, Weight | Packed],
         *,
         threads: int,
         activations: Activations = "int8",
@@ -98,6 +154,9 @@ class NativeModel:
 
         Products with quantised weights round the rows that they meet to int8, a function of the
         row alone, or keep them in float32 when `activations` is "exact".
+
+        A weight is asked for once, packed for this instruction set, and let go; what stays as it is
+        (exact activations, an embedding that is no head, packed records) is referred to.
 
         Errors: ShapeError naming a trait, or a weight that is missing, unknown or misshapen.
         """
@@ -174,11 +233,13 @@ class _named_errors:
             ) from None
 
 
-Parts = tuple[str, np.ndarray, np.ndarray | None, np.ndarray | None]
+Parts = tuple[str, np.ndarray, np.ndarray | tuple | None, np.ndarray | None]
 
 
-def _parts(weight: Weight) -> Parts:
+def _parts(weight: Weight | Packed) -> Parts:
     """Kind, numbers, scales and offsets of a record for the library; vectors become float32."""
+    if isinstance(weight, Packed):
+        return "packed", weight.data, weight.form, None
     if len(weight.shape) == 1:
         return "fp32", _aligned(weight.dequantise()), None, None
     if isinstance(weight, Float32):
