@@ -37,7 +37,7 @@ Matrix packed_matrix_of(const std::string& name, const Any& data, const nb::obje
   w.Z = Z, w.D = D, w.group = group, w.packed = true, w.half = half, w.shifted = shifted;
   w.data = data.data();
   require(data.ndim() == 1 && data.dtype() == nb::dtype<uint8_t>() &&
-              static_cast<int64_t>(data.shape(0)) == packed_bytes(w, w.layout),
+              static_cast<int64_t>(data.shape(0)) == packed_bytes(w),
           name + ": expected as many bytes as its extents need");
   return w;
 }
