@@ -218,12 +218,17 @@ def test_greedy_text_is_what_transformers_generates(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["fp32", "bf16", "int8", "int4"])
 @pytest.mark.parametrize("tied", [False, True])
 def test_every_format_follows_the_law(kind: str, tied: bool, isa: str) -> None:
-    """1e-5 of the largest logit: some hundred roundings in each of a dozen steps."""
+    """1e-5 of the largest logit: some hundred roundings in each of a dozen steps.
+
+    Rows rounded to int8 are off by up to 1/254 of their largest; a few such errors add up.
+    """
     folder = random_folder(replace(TINY, tied=tied), kind)
     ids_T = np.random.default_rng(2).integers(0, 61, 50)
     want = law(folder, ids_T)
-    got = NativeExecutor(folder, kv_tokens=64).logits(ids_T)
+    got = NativeExecutor(folder, kv_tokens=64, activations="exact").logits(ids_T)
     assert np.abs(got - want).max() < 1e-5 * np.abs(want).max()
+    rounded = NativeExecutor(folder, kv_tokens=64, activations="int8").logits(ids_T)
+    assert np.sqrt(np.mean((rounded - want) ** 2)) < 0.02 * np.sqrt(np.mean(want**2))
 
 
 @pytest.mark.parametrize("kind", ["bf16", "int8", "int4"])
@@ -233,7 +238,9 @@ def test_a_format_and_its_float32_twin_give_the_same_bits(kind: str, isa: str) -
         folder, weights={name: Float32(w.dequantise()) for name, w in folder.weights.items()}
     )
     ids = [5, 60, 0, 7, 7]
-    got, want = (NativeExecutor(f, kv_tokens=16).logits(ids) for f in (folder, twin))
+    got, want = (
+        NativeExecutor(f, kv_tokens=16, activations="exact").logits(ids) for f in (folder, twin)
+    )
     np.testing.assert_array_equal(got, want)
 
 

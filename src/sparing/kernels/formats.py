@@ -231,9 +231,7 @@ def unpack_int3(packed: np.ndarray) -> np.ndarray:
     return stored.reshape(len(packed), -1).astype(np.int8) - np.int8(4)
 
 
-def _scaled(
-    code_ZD: np.ndarray, scale_ZJ: np.ndarray, offset_ZJ: np.ndarray | None
-) -> np.ndarray:
+def _scaled(code_ZD: np.ndarray, scale_ZJ: np.ndarray, offset_ZJ: np.ndarray | None) -> np.ndarray:
     rows, groups = scale_ZJ.shape
     grouped = code_ZD.reshape(rows, groups, -1).astype(np.float32) * scale_ZJ[..., None]
     if offset_ZJ is not None:
