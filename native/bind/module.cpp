@@ -211,8 +211,7 @@ NB_MODULE(_native, module) {
            fixed("rules_LC"), fixed("seen_starts"), fixed("seen_ids"), fixed("seen_counts"),
            fixed("ids_L"), fixed("logprobs_L"), fixed("top_ids_LK"), fixed("top_logprobs_LK"))
       .def_prop_ro("threads", &Model::threads);
-  module.def("linear", &linear, nb::arg("isa"), nb::arg("kind"), nb::arg("data"),
-             nb::arg("scale").none(), nb::arg("offset").none(), nb::arg("x").noconvert(), nb::arg("y").noconvert());
+  bind_products(module);
   module.def("draw", &draw, nb::arg("isa"), nb::arg("threads"), fixed("logits_LV"),
              fixed("rules_LC"), fixed("seen_starts"), fixed("seen_ids"), fixed("seen_counts"),
              fixed("ids_L"), fixed("logprobs_L"), fixed("top_ids_LK"), fixed("top_logprobs_LK"));
