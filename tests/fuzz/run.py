@@ -14,9 +14,10 @@ import atheris
 SEEDS = Path(__file__).parent / "seeds"
 MEMORY = 4 << 30  # bytes; a reader that believes a lying length runs into it
 
+from tests.fuzz.mutate import changed
+
 with atheris.instrument_imports(include=["sparing"]):
     from tests.fuzz.targets import TARGETS
-from tests.fuzz.mutate import changed
 
 
 def main() -> None:
