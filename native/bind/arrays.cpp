@@ -28,7 +28,8 @@ Matrix packed_matrix_of(const std::string& name, const Any& data, const nb::obje
   w.kind = named<Kind>(kinds, kind, name);
   w.layout = named<Layout>(layouts, layout, name);
   constexpr int64_t most = int64_t{1} << 31;
-  require(Z > 0 && D > 0 && Z <= most && D <= most && w.kind != Kind::int3,
+  require(Z > 0 && D > 0 && Z <= most && D <= most && Z <= (int64_t{1} << 48) / D &&
+              w.kind != Kind::int3,  // so that no product of extents passes 63 bits
           name + ": expected the extents and kind of a packed matrix");
   const bool whole = has_codes(w.kind)
                          ? group >= 16 && packed_group(w.kind, D, group) == group && D % group == 0

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import atheris
 
-SEEDS = Path(__file__).parent / "seeds"
-MEMORY = 4 << 30  # bytes; a reader that believes a lying length runs into it
-
+with atheris.instrument_imports(include=["sparing"]):
+    from tests.fuzz.targets import TARGETS  # what is imported in here is watched
 from tests.fuzz.mutate import changed
 
-with atheris.instrument_imports(include=["sparing"]):
-    from tests.fuzz.targets import TARGETS
+SEEDS = Path(__file__).parent / "seeds"
+MEMORY = 4 << 30  # bytes; a reader that believes a lying length runs into it
 
 
 def main() -> None:
