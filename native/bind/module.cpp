@@ -13,46 +13,14 @@
 #include "attention.h"
 #include "decoder.h"
 #include "draw_arrays.h"
+#include "layer_norm.h"
 #include "rms_norm.h"
-#include "rope.h"
+#include "shape.h"
 
 namespace nb = nanobind;
 
 namespace sparing {
 namespace {
-
-int64_t extent(const nb::dict& config, const char* key) {
-  const auto value = nb::cast<int64_t>(config[key]);
-  require(value > 0 && value <= (int64_t{1} << 31), std::string(key) + ": expected 1 to 2^31");
-  return value;
-}
-
-DecoderShape shape_of(const nb::dict& config) {
-  DecoderShape shape;
-  shape.vocab = extent(config, "vocab");
-  shape.width = extent(config, "width");
-  shape.layers = extent(config, "layers");
-  shape.heads = extent(config, "heads");
-  shape.kv_heads = extent(config, "kv_heads");
-  shape.head_width = extent(config, "head_width");
-  shape.hidden = extent(config, "hidden");
-  shape.context = extent(config, "context");
-  shape.norm_eps = nb::cast<float>(config["norm_eps"]);
-  shape.rope_scale = nb::cast<float>(config["rope_scale"]);
-  shape.rope_frequencies = nb::cast<std::vector<float>>(config["rope_frequencies"]);
-  shape.qkv_bias = nb::cast<bool>(config["qkv_bias"]);
-  shape.output_bias = nb::cast<bool>(config["output_bias"]);
-  shape.mlp_bias = nb::cast<bool>(config["mlp_bias"]);
-  shape.qk_norm = nb::cast<bool>(config["qk_norm"]);
-  shape.tied = nb::cast<bool>(config["tied"]);
-  require(shape.heads % shape.kv_heads == 0, "heads: expected a multiple of kv_heads");
-  require(shape.head_width % 2 == 0, "head_width: expected an even number");
-  require(static_cast<int64_t>(shape.rope_frequencies.size()) == shape.head_width / 2,
-          "rope_frequencies: expected head_width / 2 of them");
-  require(shape.layers <= 4096 && shape.heads <= 65536 && shape.head_width <= 65536,
-          "layers, heads, head_width: expected at most 4096, 65536, 65536");
-  return shape;
-}
 
 // A decoder with the arrays it points to kept alive, one call at a time.
 class Model {
@@ -90,8 +58,8 @@ class Model {
 
   void forward(const In<int32_t, 1>& ids, const In<int32_t, 1>& positions,
                const In<int32_t, 1>& starts, const In<int32_t, 2>& blocks,
-               const In<int32_t, 1>& logit_rows, const Out<float, 2>& out) {
-    const Batch batch = batch_of(ids, positions, starts, blocks, logit_rows, out);
+               const In<int32_t, 1>& logit_rows, const Out<float, 2>& out, nb::object lengths) {
+    const Batch batch = batch_of(ids, positions, starts, blocks, logit_rows, out, lengths);
     const nb::gil_scoped_release release;
     const std::lock_guard<std::mutex> hold(mutex_);
     decoder_.check(batch);
@@ -105,8 +73,9 @@ class Model {
             const In<double, 2>& rules, const In<int32_t, 1>& seen_starts,
             const In<int32_t, 1>& seen_ids, const In<int32_t, 1>& seen_counts,
             const Out<int32_t, 1>& drawn, const Out<double, 1>& logprobs,
-            const Out<int32_t, 2>& top_ids, const Out<double, 2>& top_logprobs) {
-    const Batch batch = batch_of(ids, positions, starts, blocks, logit_rows, out);
+            const Out<int32_t, 2>& top_ids, const Out<double, 2>& top_logprobs,
+            nb::object lengths) {
+    const Batch batch = batch_of(ids, positions, starts, blocks, logit_rows, out, lengths);
     const DrawArrays arrays(rules, seen_starts, seen_ids, seen_counts, drawn, logprobs, top_ids,
                             top_logprobs);
     const DrawBatch draws = arrays.of(out);
@@ -123,7 +92,8 @@ class Model {
  private:
   Batch batch_of(const In<int32_t, 1>& ids, const In<int32_t, 1>& positions,
                  const In<int32_t, 1>& starts, const In<int32_t, 2>& blocks,
-                 const In<int32_t, 1>& logit_rows, const Out<float, 2>& out) const {
+                 const In<int32_t, 1>& logit_rows, const Out<float, 2>& out,
+                 const nb::object& lengths) const {
     require(finished_, "weights: expected all of them (finish was not called)");
     require(getpid() == owner_, "model: made in another process; load it after the fork");
     const auto size = [](const auto& array, size_t i) {
@@ -137,6 +107,11 @@ class Model {
             "starts_R1: expected one more than rows of blocks_RP");
     require(size(out, 0) == batch.L && size(out, 1) == decoder_.shape().vocab,
             "out_LV: expected [rows with logits, vocab]");
+    if (!lengths.is_none()) {
+      const auto known = nb::cast<In<int32_t, 1>>(lengths, false);
+      require(size(known, 0) == batch.R, "lengths_R: expected one for each row of blocks_RP");
+      batch.lengths = known.data();
+    }
     batch.ids = ids.data(), batch.positions = positions.data(), batch.starts = starts.data();
     batch.blocks = blocks.data(), batch.logit_rows = logit_rows.data(), batch.out = out.data();
     return batch;
@@ -170,9 +145,16 @@ void draw(const std::string& isa, int threads, const Out<float, 2>& logits,
   if (draws.L > 0) drawer.draw(draws, pool);
 }
 
-void swiglu(const std::string& isa, const Out<float, 1>& gate, const In<float, 1>& up) {
-  require(gate.shape(0) == up.shape(0), "swiglu: expected gate and up of one length");
-  swiglu_for(isa_named(isa))(gate.data(), up.data(), static_cast<int64_t>(up.shape(0)));
+void activation(const std::string& isa, const std::string& kind, const Out<float, 1>& x,
+                nb::object up) {
+  const float* factor = nullptr;
+  if (!up.is_none()) {
+    const auto array = nb::cast<In<float, 1>>(up, false);
+    require(x.shape(0) == array.shape(0), "activation: expected x and up of one length");
+    factor = array.data();
+  }
+  activation_for(isa_named(isa), activation_named(kind))(x.data(), factor,
+                                                         static_cast<int64_t>(x.shape(0)));
 }
 
 void norm(const In<float, 2>& x, const In<float, 1>& weight, float eps, const Out<float, 2>& y) {
@@ -181,6 +163,17 @@ void norm(const In<float, 2>& x, const In<float, 1>& weight, float eps, const Ou
   const auto D = static_cast<int64_t>(x.shape(1));
   for (size_t n = 0; n < x.shape(0); ++n)
     rms_norm(x.data() + n * x.shape(1), weight.data(), eps, D, y.data() + n * x.shape(1));
+}
+
+void layer(const In<float, 2>& x, const In<float, 1>& weight, const In<float, 1>& bias, float eps,
+           const Out<float, 2>& y) {
+  require(x.shape(1) == weight.shape(0) && x.shape(1) == bias.shape(0) &&
+              x.shape(0) == y.shape(0) && x.shape(1) == y.shape(1),
+          "layer_norm: expected x and y [N, D], weight and bias [D]");
+  const auto D = static_cast<int64_t>(x.shape(1));
+  for (size_t n = 0; n < x.shape(0); ++n)
+    layer_norm(x.data() + n * x.shape(1), weight.data(), bias.data(), eps, D,
+               y.data() + n * x.shape(1));
 }
 
 }  // namespace
@@ -205,17 +198,21 @@ NB_MODULE(_native, module) {
       .def("forward", &Model::forward, nb::arg("ids_N").noconvert(),
            nb::arg("positions_N").noconvert(), nb::arg("starts_R1").noconvert(),
            nb::arg("blocks_RP").noconvert(), nb::arg("logit_rows_L").noconvert(),
-           nb::arg("out_LV").noconvert())
+           nb::arg("out_LV").noconvert(), nb::arg("lengths_R").none() = nb::none())
       .def("step", &Model::step, fixed("ids_N"), fixed("positions_N"), fixed("starts_R1"),
            fixed("blocks_RP"), fixed("logit_rows_L"), fixed("out_LV"),
            fixed("rules_LC"), fixed("seen_starts"), fixed("seen_ids"), fixed("seen_counts"),
-           fixed("ids_L"), fixed("logprobs_L"), fixed("top_ids_LK"), fixed("top_logprobs_LK"))
+           fixed("ids_L"), fixed("logprobs_L"), fixed("top_ids_LK"), fixed("top_logprobs_LK"),
+           nb::arg("lengths_R").none() = nb::none())
       .def_prop_ro("threads", &Model::threads);
   bind_products(module);
   module.def("draw", &draw, nb::arg("isa"), nb::arg("threads"), fixed("logits_LV"),
              fixed("rules_LC"), fixed("seen_starts"), fixed("seen_ids"), fixed("seen_counts"),
              fixed("ids_L"), fixed("logprobs_L"), fixed("top_ids_LK"), fixed("top_logprobs_LK"));
-  module.def("swiglu", &swiglu, nb::arg("isa"), nb::arg("gate").noconvert(), nb::arg("up"));
+  module.def("activation", &activation, nb::arg("isa"), nb::arg("kind"),
+             nb::arg("x").noconvert(), nb::arg("up").none());
+  module.def("layer_norm", &layer, nb::arg("x").noconvert(), nb::arg("weight").noconvert(),
+             nb::arg("bias").noconvert(), nb::arg("eps"), nb::arg("y").noconvert());
   module.def("rms_norm", &norm, nb::arg("x").noconvert(), nb::arg("weight").noconvert(),
              nb::arg("eps"), nb::arg("y").noconvert());
 }

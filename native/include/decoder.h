@@ -14,28 +14,32 @@
 #include <string>
 #include <vector>
 
+#include "activation.h"
 #include "attention.h"
+#include "decoder_shape.h"
 #include "pool.h"
 #include "products.h"
-#include "swiglu.h"
 
 namespace sparing {
 
-struct DecoderShape {
-  int64_t vocab = 0, width = 0, layers = 0, heads = 0, kv_heads = 0, head_width = 0, hidden = 0;
-  int64_t context = 0;  // positions are below this
-  float norm_eps = 0.0f;
-  float rope_scale = 1.0f;              // multiplies cos and sin
-  std::vector<float> rope_frequencies;  // head_width / 2
-  bool qkv_bias = false, output_bias = false, mlp_bias = false, qk_norm = false, tied = false;
+struct Norm {
+  const float* weight = nullptr;  // null where the layer has no such norm
+  const float* bias = nullptr;    // of layer norms
+};
+
+struct FeedForward {
+  Affine gate, up, down;
 };
 
 struct LayerWeights {
-  const float* attention_norm = nullptr;
-  const float* mlp_norm = nullptr;
+  Norm attention_norm, attention_post_norm, mlp_norm, mlp_post_norm;
   const float* q_norm = nullptr;
   const float* k_norm = nullptr;
-  Affine query, key, value, output, gate, up, down;
+  Affine query, key, value, output;
+  FeedForward mlp;
+  Affine router, shared_router;
+  std::vector<FeedForward> experts;
+  FeedForward shared;
 };
 
 struct Batch {
@@ -45,6 +49,8 @@ struct Batch {
   const int32_t* starts = nullptr;      // [R + 1]; rows of sequence r are starts[r] .. starts[r + 1]
   const int32_t* blocks = nullptr;      // [R, P]
   const int32_t* logit_rows = nullptr;  // [L]
+  const int32_t* lengths = nullptr;     // [R] tokens known of each sequence, those to come among
+                                        // them; null for up to its last row
   float* out = nullptr;                 // [L, vocab]
 };
 
@@ -87,16 +93,30 @@ class Decoder {
 
   void name_affine(const std::string& name, Affine* affine, int64_t Z, int64_t D, bool bias);
   void name_vector(const std::string& name, const float** vector, int64_t count);
+  void name_norm(const std::string& name, Norm* norm);
+  void name_feed_forward(const std::string& name, FeedForward* maps, int64_t hidden);
+  void name_layer(int64_t index);
   Slot& slot(const std::string& name, int64_t Z, int64_t D);
 
   void prepare(const Batch& batch);
-  void norm(const float* weight);
+  void embed(int64_t row);
+  void turn_angles(int64_t row);
+  void norm_row(const Norm& norm, const float* x, float* y) const;
+  void norm(const Norm& norm, std::vector<float>& to);
   void multiply(std::initializer_list<Product> products) {
     products_.multiply(products, batch_.N);
   }
   void place(const LayerWeights& layer, int64_t index);
   void attend(int64_t index);
-  void feed_forward(const LayerWeights& layer);
+  void join(const Affine& map, const float* from, const Norm& post);
+  void add(std::vector<float>& from, const Norm& post);
+  void feed_forward(const LayerWeights& layer, const float* from);
+  void through(const FeedForward& maps, const float* from, int64_t hidden);
+  void activate(int64_t count, int64_t hidden);
+  void route(const LayerWeights& layer, const float* from);
+  void gather(const float* from);
+  void expert_maps(const LayerWeights& layer, const float* from);
+  void score();
   void narrow();
   // Calls row(n) for every n below count, some at a time on each thread.
   template <class Row>
@@ -113,13 +133,13 @@ class Decoder {
 
   DecoderShape shape_;
   Attention attention_;
-  Swiglu swiglu_;
+  Activate activate_;
   Pool pool_;
   Products products_;
 
   std::map<std::string, Slot> slots_;
-  Matrix embed_;
-  const float* final_norm_ = nullptr;
+  Matrix embed_, positions_;
+  Norm final_norm_;
   Affine head_;
   std::vector<LayerWeights> layers_;
 
@@ -129,7 +149,19 @@ class Decoder {
 
   Batch batch_;  // of the call under way; N shrinks to L in the last layer
   std::vector<int32_t> sequence_;  // of each row
-  std::vector<float> x_, h_, spare_, q_, k_, v_, gate_, up_, cosine_, sine_;
+  std::vector<float> x_, h_, spare_, q_, k_, v_, gate_, up_;
+  std::vector<float> cosine_, sine_;  // [rotations, N, Y]
+  std::vector<float> parallel_;       // the mlp's input, where attention and mlp read the same
+  struct Choice {
+    int32_t expert, row;
+    float weight;
+  };
+  // Of a layer of experts: choices of row n at [n X, (n + 1) X) by rising expert, and where in
+  // the gathered rows (which stand expert by expert) each choice is.
+  std::vector<Choice> choices_;
+  std::vector<int64_t> place_, first_, next_;
+  std::vector<Product> products_asked_;
+  std::vector<float> router_, shared_router_, gathered_, experts_out_;
   std::vector<std::vector<float>> scratch_;  // one per thread
 };
 

@@ -21,7 +21,7 @@ from sparing.models.names import shapes
 KINDS = ("fp32", "bf16", "int8", "int4")
 CONFIG = DecoderConfig(
     vocab=53, width=48, layers=2, heads=6, kv_heads=2, head_width=12, hidden=64, context=128,
-    qk_norm=True, tied=True,
+    qk_norm="head", tied=True,
 )  # fmt: skip
 
 

@@ -87,7 +87,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 TINY = DecoderConfig(
     vocab=61, width=32, layers=2, heads=4, kv_heads=2, head_width=8, hidden=48, context=96,
-    qkv_bias=True, output_bias=True, mlp_bias=True, qk_norm=True, rope_theta=100.0,
+    qkv_bias=True, output_bias=True, mlp_bias=True, qk_norm="head", rope_theta=100.0,
 )  # fmt: skip
 
 

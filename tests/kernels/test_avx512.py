@@ -9,7 +9,7 @@ import pytest
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parents[1] / "native"
-OPERATIONS = ("linear", "attention", "swiglu")
+OPERATIONS = ("linear", "attention", "activation")
 MISSING = {
     "g++": shutil.which("g++") is None,
     "x86-64": platform.machine() not in ("x86_64", "AMD64"),

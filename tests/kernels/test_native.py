@@ -100,25 +100,6 @@ def test_many_rows_and_wide_maps_cross_the_blocks_of_x(isa: str) -> None:
     np.testing.assert_array_equal(got[-1:], last)
 
 
-@pytest.mark.parametrize("isa", ISAS)
-def test_swiglu(isa: str) -> None:
-    """3e-7 of the exponential, then three roundings."""
-    rng = np.random.default_rng(4)
-    gate_M = np.concatenate(
-        (rng.uniform(-80, 80, 333), rng.standard_normal(40), [0.0, 100.0, -100.0])
-    ).astype(np.float32)
-    up_M = rng.standard_normal(len(gate_M)).astype(np.float32)
-    got = native.swiglu(gate_M, up_M, isa=isa)
-    want = reference.swiglu(gate_M.astype(np.float64), up_M.astype(np.float64))
-    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-30)
-
-
-@pytest.mark.parametrize("isa", ISAS)
-def test_swiglu_keeps_a_nan(isa: str) -> None:
-    got = native.swiglu(np.float32([np.nan] * 9), np.ones(9, np.float32), isa=isa)
-    assert np.isnan(got).all()
-
-
 @pytest.mark.parametrize("D", [1, 7, 8, 24, 100])
 def test_rms_norm(D: int) -> None:
     rng = np.random.default_rng(5)
@@ -139,5 +120,3 @@ def test_wrong_shapes_and_types_are_refused() -> None:
         native.linear(record, np.zeros((8, 2), np.float32).T)
     with pytest.raises(ShapeError, match="sse2: expected"):
         native.linear(record, np.zeros((2, 8), np.float32), isa="sse2")
-    with pytest.raises(ShapeError, match="one length"):
-        native.swiglu(np.zeros(4, np.float32), np.zeros(5, np.float32))

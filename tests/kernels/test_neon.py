@@ -9,7 +9,7 @@ import pytest
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parents[1] / "native"
-OPERATIONS = ("linear", "attention", "swiglu")
+OPERATIONS = ("linear", "attention", "activation")
 ON_ARM = platform.machine() in ("aarch64", "arm64")
 COMPILER = "g++" if ON_ARM else "aarch64-linux-gnu-g++"
 EMULATOR = () if ON_ARM else ("qemu-aarch64", "-cpu", "max")

@@ -7,27 +7,27 @@
 #include <random>
 #include <vector>
 
+#include "activation.h"
 #include "attention.h"
 #include "linear.h"
-#include "swiglu.h"
 
 // The variants under test, as parts of this file: the stand-ins are then read once.
 #ifdef SPARING_SIMDE
 #include "attention/avx512.cpp"
 #include "linear/avx512.cpp"
-#include "swiglu/avx512.cpp"
+#include "activation/avx512.cpp"
 #define VARIANT(operation) operation##_avx512
 #else
 #include "attention/neon.cpp"
 #include "linear/neon.cpp"
-#include "swiglu/neon.cpp"
+#include "activation/neon.cpp"
 #define VARIANT(operation) operation##_neon
 #endif
 
 namespace sparing {
 extern const Linear linear_reference;
 void attention_reference(const AttentionTask& task);
-void swiglu_reference(float* gate, const float* up, int64_t count);
+Activate activation_reference(Activation kind);
 }  // namespace sparing
 
 using namespace sparing;
@@ -145,13 +145,16 @@ int main() {
   for (const int64_t K : {4, 16, 24, 64, 128, 200})
     for (const int64_t T : {1, 3})
       for (const bool bf16 : {false, true}) check_attention(T, 2, K, 17, bf16);
-  for (const int64_t count : {1, 16, 45}) {
-    std::vector<float> gate = normal(count), up = normal(count), want = gate;
-    for (float& g : gate) g *= 20.0f;
-    want = gate;
-    VARIANT(swiglu)(gate.data(), up.data(), count);
-    swiglu_reference(want.data(), up.data(), count);
-    compare("swiglu", count, 0, gate, want, 1e-5f);
-  }
+  for (const Activation kind :
+       {Activation::silu, Activation::gelu, Activation::gelu_tanh, Activation::relu})
+    for (const int64_t count : {1, 16, 45}) {
+      std::vector<float> x = normal(count), up = normal(count);
+      for (float& value : x) value *= 20.0f;
+      std::vector<float> want = x;
+      const float* factor = kind == Activation::gelu ? nullptr : up.data();
+      VARIANT(activation)(kind)(x.data(), factor, count);
+      activation_reference(kind)(want.data(), factor, count);
+      compare("activation", count, static_cast<int64_t>(kind), x, want, 1e-5f);
+    }
   return failures ? 1 : 0;
 }

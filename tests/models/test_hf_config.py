@@ -119,7 +119,7 @@ def test_defaults_are_those_of_transformers() -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"model_type": "mistral"}, "model_type"),
+        ({"model_type": "bloom"}, "model_type"),
         ({"model_type": "lama"}, "did you mean 'llama'"),
         ({"model_type": None}, "model_type"),
         ({"model_type": ["llama"]}, "model_type"),
@@ -131,7 +131,7 @@ def test_defaults_are_those_of_transformers() -> None:
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ({"num_experts": 8}, "num_experts"),
         ({"pretraining_tp": 2}, "pretraining_tp"),
-        ({"hidden_act": "gelu"}, "activation"),
+        ({"hidden_act": "tanh"}, "activation"),
         ({"hidden_size": "2048"}, "hidden_size"),
         ({"hidden_size": 2048.0}, "hidden_size"),
         ({"hidden_size": True}, "hidden_size"),
@@ -150,7 +150,8 @@ def test_defaults_are_those_of_transformers() -> None:
         ({"bos_token_id": -1}, "bos"),
         ({"rope_theta": 0.0}, "rope_theta"),
         ({"rope_scaling": "linear"}, "rope_scaling"),
-        ({"rope_scaling": {"rope_type": "longrope", "factor": 2.0}}, "rope_type"),
+        ({"rope_scaling": {"rope_type": "longrope", "factor": 2.0}}, "short_factor"),
+        ({"rope_scaling": {"rope_type": "ntk", "factor": 2.0}}, "rope_type"),
         ({"rope_scaling": {"rope_type": "linear"}}, "factor"),
         ({"rope_scaling": {"rope_type": "linear", "factor": 0.5}}, "factor"),
         ({"rope_scaling": {"rope_type": "linear", "factor": 2, "long_factor": []}}, "long_factor"),
@@ -185,7 +186,7 @@ def test_traits_choose_the_family() -> None:
     small |= {"hidden": 6, "context": 16}
     assert family_of(DecoderConfig(**small)) == "llama"
     assert family_of(DecoderConfig(**small, qkv_bias=True)) == "qwen2"
-    assert family_of(DecoderConfig(**small, qk_norm=True)) == "qwen3"
+    assert family_of(DecoderConfig(**small, qk_norm="head")) == "qwen3"
     assert family_of(DecoderConfig(**small, qkv_bias=True, output_bias=True)) == "llama"
     with pytest.raises(ConfigError, match="no family"):
-        family_of(DecoderConfig(**small, qk_norm=True, mlp_bias=True))
+        family_of(DecoderConfig(**small, qk_norm="head", mlp_bias=True))

@@ -86,7 +86,7 @@ void Decoder::attend(int64_t index) {
     work.bf16 = bf16_;
     work.block_stride = G * head, work.block_tokens = block_tokens_;
     work.blocks = batch_.blocks + sequence_[row] * batch_.P;
-    work.scale = 1.0f / std::sqrt(static_cast<float>(K));
+    work.scale = shape_.query_scale;
     work.scratch = scratch_[thread].data();
     attention_(work);
   });

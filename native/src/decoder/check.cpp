@@ -41,6 +41,8 @@ void Decoder::check(const Batch& batch) const {
     const int64_t last = batch.positions[batch.starts[r + 1] - 1];
     require(last / block_tokens_ < batch.P, "blocks_RP", "a column for each block of positions",
             batch.P);
+    require(batch.lengths == nullptr || batch.lengths[r] > last, "lengths_R",
+            "more than the last position", batch.lengths == nullptr ? 0 : batch.lengths[r]);
     const int32_t* table = batch.blocks + r * batch.P;
     for (int64_t i = 0; i <= last / block_tokens_; ++i)
       require(table[i] >= 0 && table[i] < blocks_, "blocks_RP", below(blocks_), table[i]);

@@ -13,9 +13,10 @@ void rope_angles(int64_t position, const float* inverse_frequency, float scale, 
   }
 }
 
-void rope(float* x, const float* cosine, const float* sine, int64_t heads, int64_t Y) {
+void rope(float* x, const float* cosine, const float* sine, int64_t heads, int64_t K,
+          int64_t Y) {
   for (int64_t h = 0; h < heads; ++h) {
-    float* first = x + h * 2 * Y;
+    float* first = x + h * K;
     float* second = first + Y;
     for (int64_t y = 0; y < Y; ++y) {
       const float a = first[y], b = second[y];

@@ -24,6 +24,9 @@ class Batch:
     """Block table of each row, in order of position, padded with -1."""
     logit_rows_L: np.ndarray
     """Which of the N tokens need logits, ascending."""
+    lengths_R: np.ndarray | None = None
+    """Tokens known of each row's sequence, those of later steps among them; None for up to the
+    row's last.  Models whose rotary frequencies depend on the length (longrope) need it."""
 
 
 class Executor(Protocol):

@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from sparing.base.errors import CapacityError, require
 from sparing.engine.chooser import Choice, Chooser
 from sparing.engine.executor import Batch
+from sparing.engine.native_traits import native_traits
 from sparing.engine.request import MOST_LOGPROBS
 from sparing.engine.sampling import TokenLogprobs
 from sparing.kernels.draw import DrawArrays
 from sparing.kernels.native import Activations, NativeModel, processors
-from sparing.models.config import DecoderConfig
 from sparing.models.folder import ModelFolder, open_model
-from sparing.models.rope import attention_scale, inverse_frequencies
 
 KvDtype = Literal["auto", "fp32", "bf16"]
 SCORING_ROWS = 256  # rows of one forward call of `logits`
@@ -91,6 +90,7 @@ class NativeExecutor:
             batch.blocks_RP,
             batch.logit_rows_L,
             out_LV,
+            batch.lengths_R,
         )
         return out_LV
 
@@ -112,7 +112,7 @@ class NativeExecutor:
             draws.see_nothing()
         self._model.step(
             batch.ids_N, batch.positions_N, batch.starts_R1, batch.blocks_RP, batch.logit_rows_L,
-            self._logits_LV[:L], draws.of(L),
+            self._logits_LV[:L], draws.of(L), batch.lengths_R,
         )  # fmt: skip
         ids = draws.ids_L[:L].tolist()
         return [
@@ -154,20 +154,6 @@ def _choice(
     return Choice(id, TokenLogprobs(id, float(draws.logprobs_L[row]), top))
 
 
-def native_traits(config: DecoderConfig) -> dict[str, Any]:
-    """A model's traits as the C++ `DecoderShape`: rotary scalings become plain frequencies.
-
-    Dynamic stretching begins beyond `config.context`, which no sequence may pass, so its
-    frequencies here are the plain ones.
-    """
-    names = ("vocab", "width", "layers", "heads", "kv_heads", "head_width", "hidden", "context")
-    switches = ("norm_eps", "qkv_bias", "output_bias", "mlp_bias", "qk_norm", "tied")
-    traits = {name: getattr(config, name) for name in names + switches}
-    traits["rope_frequencies"] = [float(f) for f in inverse_frequencies(config)]
-    traits["rope_scale"] = float(attention_scale(config))
-    return traits
-
-
 def _chunk(ids_T: np.ndarray, begin: int, blocks_1P: np.ndarray) -> Batch:
     ids_N = ids_T[begin : begin + SCORING_ROWS]
     rows_N = np.arange(len(ids_N), dtype=np.int32)
@@ -177,4 +163,5 @@ def _chunk(ids_T: np.ndarray, begin: int, blocks_1P: np.ndarray) -> Batch:
         starts_R1=np.array([0, len(ids_N)], np.int32),
         blocks_RP=blocks_1P,
         logit_rows_L=rows_N,
+        lengths_R=np.array([len(ids_T)], np.int32),
     )

@@ -118,11 +118,23 @@ def rms_norm(x_ND: np.ndarray, weight_D: np.ndarray, eps: float) -> np.ndarray:
     return y_ND
 
 
-def swiglu(gate_M: np.ndarray, up_M: np.ndarray, *, isa: str | None = None) -> np.ndarray:
-    """As `reference.swiglu` for one row."""
-    out_M = gate_M.copy()
+def layer_norm(
+    x_ND: np.ndarray, weight_D: np.ndarray, bias_D: np.ndarray, eps: float
+) -> np.ndarray:
+    """As `reference.layer_norm`."""
+    y_ND = np.empty_like(x_ND)
     with _named_errors():
-        library().swiglu(isa or chosen().isa, out_M, up_M)
+        library().layer_norm(x_ND, weight_D, bias_D, eps, y_ND)
+    return y_ND
+
+
+def activation(
+    x_M: np.ndarray, up_M: np.ndarray | None = None, *, kind: str, isa: str | None = None
+) -> np.ndarray:
+    """As `reference.activation` of `kind` for one row, times `up_M` where there is one."""
+    out_M = x_M.copy()
+    with _named_errors():
+        library().activation(isa or chosen().isa, kind, out_M, up_M)
     return out_M
 
 
@@ -188,6 +200,7 @@ class NativeModel:
         blocks_RP: np.ndarray,
         logit_rows_L: np.ndarray,
         out_LV: np.ndarray,
+        lengths_R: np.ndarray | None = None,
     ) -> None:
         """Write the rows' keys and values into their blocks and fill `out_LV`.
 
@@ -195,7 +208,9 @@ class NativeModel:
             the vocabulary, the context or the cache.  Nothing is computed then.
         """
         with _named_errors():
-            self._model.forward(ids_N, positions_N, starts_R1, blocks_RP, logit_rows_L, out_LV)
+            self._model.forward(
+                ids_N, positions_N, starts_R1, blocks_RP, logit_rows_L, out_LV, lengths_R
+            )
 
     def step(
         self,
@@ -206,13 +221,16 @@ class NativeModel:
         logit_rows_L: np.ndarray,
         out_LV: np.ndarray,
         draws: tuple[np.ndarray, ...],
+        lengths_R: np.ndarray | None = None,
     ) -> None:
         """`forward`, and a draw from each row of `out_LV`; `draws` is `DrawArrays.of(L)`.
 
         Errors: as `forward`, and ShapeError for a rule out of range.
         """
         with _named_errors():
-            self._model.step(ids_N, positions_N, starts_R1, blocks_RP, logit_rows_L, out_LV, *draws)
+            self._model.step(
+                ids_N, positions_N, starts_R1, blocks_RP, logit_rows_L, out_LV, *draws, lengths_R
+            )
 
 
 class _named_errors:

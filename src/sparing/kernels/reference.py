@@ -3,6 +3,8 @@
 Tests hand in float64 to get the value that float32 code should come close to.
 """
 
+import math
+
 import numpy as np
 
 
@@ -16,6 +18,19 @@ def rms_norm(x_ND: np.ndarray, weight_D: np.ndarray, eps: float) -> np.ndarray:
     """
     mean_N1 = np.mean(np.square(x_ND), axis=-1, keepdims=True)
     return x_ND / np.sqrt(mean_N1 + eps) * weight_D
+
+
+def layer_norm(
+    x_ND: np.ndarray, weight_D: np.ndarray, bias_D: np.ndarray, eps: float
+) -> np.ndarray:
+    """Shift each row to mean 0 and scale it to variance 1, then by `weight_D`, then add `bias_D`.
+
+    Shapes: x_ND, weight_D, bias_D -> y_ND.
+    Source: Ba et al. 2016, arXiv:1607.06450.
+    """
+    centred_ND = x_ND - np.mean(x_ND, axis=-1, keepdims=True)
+    variance_N1 = np.mean(np.square(centred_ND), axis=-1, keepdims=True)
+    return centred_ND / np.sqrt(variance_N1 + eps) * weight_D + bias_D
 
 
 def linear(x_ND: np.ndarray, weight_ZD: np.ndarray, bias_Z: np.ndarray | None = None) -> np.ndarray:
@@ -72,3 +87,17 @@ def swiglu(gate_NM: np.ndarray, up_NM: np.ndarray) -> np.ndarray:
     Source: Shazeer 2020, arXiv:2002.05202.
     """
     return gate_NM / (1.0 + np.exp(-gate_NM)) * up_NM
+
+
+def activation(x: np.ndarray, kind: str) -> np.ndarray:
+    """silu, gelu (the exact one), gelu_tanh or relu of each element.
+
+    Source: Hendrycks & Gimpel 2016, arXiv:1606.08415 (gelu and its approximation).
+    """
+    if kind == "silu":
+        return x / (1.0 + np.exp(-x))
+    if kind == "gelu":
+        return 0.5 * x * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0)))
+    if kind == "gelu_tanh":
+        return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+    return np.maximum(x, 0.0)

@@ -9,16 +9,24 @@ from sparing.models.config import DecoderConfig
 
 def parameters(config: DecoderConfig, *, embedding: bool = True) -> int:
     """Learned numbers; a tied head counts once.  Without `embedding`, the table is left out."""
-    D = config.width
-    count = config.layers * (_matrices(config) + _vectors(config)) + D
+    every = range(config.layers)
+    count = sum(_matrices(config, layer, all_experts=True) for layer in every)
+    count += config.layers * _vectors(config) + _biases_of_mlp(config) + _norm(config)
+    if config.positions == "learned":
+        count += config.context * config.width
     if not config.tied:
-        count += config.vocab * D
-    return count + (config.vocab * D if embedding else 0)
+        count += config.vocab * config.width
+    return count + (config.vocab * config.width if embedding else 0)
 
 
 def matrix_parameters(config: DecoderConfig) -> int:
-    """Numbers that every token is multiplied with: the maps of all blocks and the head."""
-    return config.layers * _matrices(config) + config.vocab * config.width
+    """Numbers that every token is multiplied with: the maps of all blocks and the head.
+
+    Of experts, those that one token passes through.
+    """
+    every = range(config.layers)
+    count = sum(_matrices(config, layer, all_experts=False) for layer in every)
+    return count + config.vocab * config.width
 
 
 def forward_flops(config: DecoderConfig, *, context: int) -> float:
@@ -27,7 +35,8 @@ def forward_flops(config: DecoderConfig, *, context: int) -> float:
     Two per matrix parameter, and per layer and position two each for the logits and the mix.
     Source: Kaplan et al. 2020, arXiv:2001.08361, table 1.
     """
-    attention = 4.0 * config.layers * context * config.query_width
+    seen = sum(_seen(config, layer, context) for layer in range(config.layers))
+    attention = 4.0 * seen * config.query_width
     return 2.0 * matrix_parameters(config) + attention
 
 
@@ -58,20 +67,44 @@ def bytes_per_token(
 
     The floor of the time per token is this over the machine's read bandwidth.
     """
-    vectors = config.layers * _vectors(config) + config.width
-    weights = (matrix_parameters(config) + vectors + config.width) * bits / 8
-    return weights + context * kv_bytes_per_token(config, element_bytes=kv_element_bytes)
+    vectors = config.layers * _vectors(config) + _biases_of_mlp(config) + _norm(config)
+    rows = config.width * (2 if config.positions == "learned" else 1)
+    weights = (matrix_parameters(config) + vectors + rows) * bits / 8
+    seen = sum(_seen(config, layer, context) for layer in range(config.layers))
+    return weights + 2 * seen * config.kv_width * kv_element_bytes
 
 
-def _matrices(config: DecoderConfig) -> int:
-    D, Q, G, M = config.width, config.query_width, config.kv_width, config.hidden
-    return D * (Q + 2 * G) + Q * D + 3 * D * M
+def _seen(config: DecoderConfig, layer: int, context: int) -> int:
+    """Positions that a token attends to in `layer`, of `context`."""
+    return min(config.window(layer) or context, context)
+
+
+def _matrices(config: DecoderConfig, layer: int, *, all_experts: bool) -> int:
+    D, Q, G = config.width, config.query_width, config.kv_width
+    attention, maps = D * (Q + 2 * G) + Q * D, 3 if config.gated else 2
+    experts = config.experts
+    if experts is None or layer in config.dense_layers:
+        return attention + maps * D * config.hidden
+    used = experts.count if all_experts else experts.per_token
+    router = D * (experts.count + (1 if experts.shared_hidden else 0))
+    return attention + router + maps * D * (used * experts.hidden + experts.shared_hidden)
+
+
+def _norm(config: DecoderConfig) -> int:
+    return config.width * (2 if config.norm == "layer" else 1)
 
 
 def _vectors(config: DecoderConfig) -> int:
-    D, Q, G, M = config.width, config.query_width, config.kv_width, config.hidden
-    count = 2 * D
+    """Of one layer, without the biases of its feed-forward map."""
+    Q, G = config.query_width, config.kv_width
+    count = _norm(config) * (4 if config.norm_place == "both" else 2)
     count += Q + 2 * G if config.qkv_bias else 0
-    count += D if config.output_bias else 0
-    count += 2 * M + D if config.mlp_bias else 0
-    return count + (2 * config.head_width if config.qk_norm else 0)
+    count += config.width if config.output_bias else 0
+    per_head = {"head": 2 * config.head_width, "full": Q + G}
+    return count + (per_head[config.qk_norm] if config.qk_norm else 0)
+
+
+def _biases_of_mlp(config: DecoderConfig) -> int:
+    """Of all layers; experts have none."""
+    gates = 2 if config.gated else 1
+    return config.layers * (gates * config.hidden + config.width) if config.mlp_bias else 0

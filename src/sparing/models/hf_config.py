@@ -1,71 +1,83 @@
-"""config.json of Llama, Qwen2 and Qwen3 folders, read strictly into traits and written back.
+"""config.json of decoder folders, read strictly into traits; and written back for three families.
 
 What would change the computation and is not understood is refused by name; what only concerns
 training, initialisation or bookkeeping is passed over.  No code named by a folder is ever run.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from sparing.base.config import nearest
 from sparing.base.errors import ArtefactError, ConfigError, require
 from sparing.models.config import DecoderConfig
 from sparing.models.fields import Fields
-from sparing.models.hf_rope import read_rope, rope_tree
-from sparing.models.names import FAMILIES, Family
+from sparing.models.hf_families import READERS
+from sparing.models.hf_rope import rope_tree
+from sparing.models.names import FAMILIES, NAMES, Family
 from sparing.models.quantised import Scheme, read_schemes
 
-_READ = {
-    "model_type",
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "max_position_embeddings",
-    "rms_norm_eps",
-    "rope_theta",
-    "rope_scaling",
-    "rope_parameters",
-    "attention_bias",
-    "mlp_bias",
-    "tie_word_embeddings",
-    "hidden_act",
-    "bos_token_id",
-    "eos_token_id",
-    "use_sliding_window",
-    "layer_types",
-    "quantization_config",
-    "pretraining_tp",
-    "architectures",
-}
+# Read for every family, here.
+_READ = {"model_type", "bos_token_id", "eos_token_id", "quantization_config", "architectures"}
 _HARMLESS = {
     "attention_dropout",
+    "attn_pdrop",
+    "cache_implementation",
     "chunk_size_feed_forward",
+    "classifier_dropout",
     "dtype",
+    "embd_pdrop",
+    "embedding_dropout",
+    "hidden_dropout",
     "torch_dtype",
     "id2label",
     "label2id",
     "initializer_range",
-    "max_window_layers",
+    "max_window_layers",  # has effect only with use_sliding_window, whose readers read it
     "model_max_length",
     "output_attentions",
     "output_hidden_states",
+    "output_router_logits",
     "pad_token_id",
     "problem_type",
+    "reorder_and_upcast_attn",
+    "resid_pdrop",
+    "residual_dropout",
     "return_dict",
+    "router_aux_loss_coef",
+    "router_jitter_noise",
     "sliding_window",  # has effect only with use_sliding_window or layer_types, which are read
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+    "task_specific_params",
     "transformers_version",
     "transformers.js_config",
     "unsloth_fixed",
     "unsloth_version",
     "use_cache",
     "is_llama_config",
+    "is_decoder",
     "is_encoder_decoder",
     "name_or_path",
+}
+# Families that `to_tree` writes, and the traits that they can hold.
+WRITTEN: tuple[Family, ...] = ("llama", "qwen2", "qwen3")
+_ACT = {"gelu_tanh": "gelu_pytorch_tanh"}
+_HELD = {
+    "norm_eps",
+    "rope_theta",
+    "rope_scaling",
+    "qkv_bias",
+    "output_bias",
+    "mlp_bias",
+    "qk_norm",
+    "activation",
+    "tied",
+    "bos",
+    "eos",
 }
 
 
@@ -86,10 +98,15 @@ def parse_config(tree: Mapping[str, Any], name: str = "config.json") -> Parsed:
             unknown field in use, a wrong type, a size out of range.
     """
     family = _family(tree, name)
-    _refuse_unknown(tree, family, name)
+    field = Fields(tree, name)
     quantisation = tree.get("quantization_config")
     try:
-        config = _traits(tree, family, name)
+        config = DecoderConfig(
+            **READERS[family](field),
+            bos=field.token("bos_token_id"),
+            eos=field.tokens("eos_token_id"),
+        )
+        _refuse_unread(field, family)
         schemes = read_schemes(quantisation) if quantisation is not None else ()
     except ConfigError as error:
         raise ArtefactError(f"{name}: {error}") from None
@@ -113,65 +130,22 @@ def _family(tree: Mapping[str, Any], name: str) -> Family:
     )
 
 
-def _refuse_unknown(tree: Mapping[str, Any], family: Family, name: str) -> None:
-    for key, value in tree.items():
+def _refuse_unread(field: Fields, family: Family) -> None:
+    """Refuse fields in use that no reader asked for."""
+    known = field.read | _READ
+    for key, value in field.tree.items():
         off = value is None or value is False or value in ({}, [])
-        if key in _READ or key in _HARMLESS or key.startswith("_") or off:
+        if key in known or key in _HARMLESS or key.startswith("_") or off:
             continue
         raise ArtefactError(
-            f"{name}: {key[:80]}: not supported, got {str(value)[:80]!r}" + nearest(key[:80], _READ)
+            f"{field.name}: {key[:80]}: not supported, got {str(value)[:80]!r}"
+            + nearest(key[:80], known)
         )
-    wanted = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
-    kinds = tree.get("architectures")
-    if kinds is not None and kinds != [wanted[family]]:
+    wanted, kinds = NAMES[family].architecture, field.tree.get("architectures")
+    if kinds is not None and kinds != [wanted]:
         raise ArtefactError(
-            f"{name}: architectures: expected [{wanted[family]!r}], got {kinds!s:.80}"
+            f"{field.name}: architectures: expected [{wanted!r}], got {kinds!s:.80}"
         )
-    if tree.get("use_sliding_window"):
-        raise ArtefactError(f"{name}: use_sliding_window: sliding windows are not supported")
-    kinds = tree.get("layer_types")
-    if kinds is not None and (
-        not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds)
-    ):
-        raise ArtefactError(
-            f"{name}: layer_types: only full_attention is supported, got {kinds!s:.80}"
-        )
-    if tree.get("pretraining_tp") not in (None, 1):
-        raise ArtefactError(
-            f"{name}: pretraining_tp: expected 1, got {tree['pretraining_tp']!r:.80}"
-        )
-
-
-def _traits(tree: Mapping[str, Any], family: Family, name: str) -> DecoderConfig:
-    field = Fields(tree, name)
-    heads = field.integer("num_attention_heads")
-    width = field.integer("hidden_size")
-    context = field.integer("max_position_embeddings")
-    head_width = field.integer("head_dim", 128 if family == "qwen3" else width // max(heads, 1))
-    activation = tree.get("hidden_act", "silu")
-    attention_bias = family != "qwen2" and field.boolean("attention_bias")
-    theta, scaling = read_rope(field, context)
-    return DecoderConfig(
-        vocab=field.integer("vocab_size"),
-        width=width,
-        layers=field.integer("num_hidden_layers"),
-        heads=heads,
-        kv_heads=field.integer("num_key_value_heads", heads),
-        head_width=head_width,
-        hidden=field.integer("intermediate_size"),
-        context=context,
-        norm_eps=field.number("rms_norm_eps", 1e-6),
-        rope_theta=theta,
-        rope_scaling=scaling,
-        qkv_bias=family == "qwen2" or attention_bias,
-        output_bias=attention_bias,
-        mlp_bias=family == "llama" and field.boolean("mlp_bias"),
-        qk_norm=family == "qwen3",
-        tied=field.boolean("tie_word_embeddings"),
-        activation=activation,
-        bos=field.token("bos_token_id"),
-        eos=field.tokens("eos_token_id"),
-    )
 
 
 def family_of(config: DecoderConfig) -> Family:
@@ -179,21 +153,27 @@ def family_of(config: DecoderConfig) -> Family:
 
     Errors: ConfigError when none can.
     """
-    for family in FAMILIES:
+    for family in WRITTEN:
         try:
             check_family(config, family)
         except ConfigError:
             continue
         return family
     raise ConfigError(
-        f"config: no family of {', '.join(FAMILIES)} has qkv_bias={config.qkv_bias}, "
+        f"config: no family of {', '.join(WRITTEN)} has qkv_bias={config.qkv_bias}, "
         f"output_bias={config.output_bias}, mlp_bias={config.mlp_bias}, qk_norm={config.qk_norm}"
     )
 
 
 def check_family(config: DecoderConfig, family: Family) -> None:
     """Refuse traits that `family` does not have.  Errors: ConfigError naming the trait."""
-    require(config.qk_norm == (family == "qwen3"), "qk_norm", f"what {family} has", config.qk_norm)
+    require(family in WRITTEN, "family", f"one of {', '.join(WRITTEN)} to be written", family)
+    for trait in fields(config):
+        if trait.name not in _HELD and trait.default is not MISSING:
+            got = getattr(config, trait.name)
+            require(got == trait.default, trait.name, f"{trait.default} in {family}", got)
+    qk_norm = "head" if family == "qwen3" else None
+    require(config.qk_norm == qk_norm, "qk_norm", f"what {family} has", config.qk_norm)
     if family == "qwen2":
         require(config.qkv_bias and not config.output_bias, "qkv_bias", "qkv_bias alone", "other")
     else:
@@ -215,9 +195,8 @@ def to_tree(config: DecoderConfig, family: Family, *, dtype: str) -> dict[str, A
     Errors: ConfigError when `family` cannot hold the traits.
     """
     check_family(config, family)
-    class_name = {"llama": "Llama", "qwen2": "Qwen2", "qwen3": "Qwen3"}[family]
     tree: dict[str, Any] = {
-        "architectures": [f"{class_name}ForCausalLM"],
+        "architectures": [NAMES[family].architecture],
         "model_type": family,
         "vocab_size": config.vocab,
         "hidden_size": config.width,
@@ -226,7 +205,7 @@ def to_tree(config: DecoderConfig, family: Family, *, dtype: str) -> dict[str, A
         "num_attention_heads": config.heads,
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_width,
-        "hidden_act": config.activation,
+        "hidden_act": _ACT.get(config.activation, config.activation),
         "max_position_embeddings": config.context,
         "rms_norm_eps": config.norm_eps,
         "tie_word_embeddings": config.tied,

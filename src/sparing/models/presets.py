@@ -80,7 +80,7 @@ def preset(
         context=shape.context,
         norm_eps=1e-5,
         tied=shape.tied,
-        qk_norm=shape.qk_norm,
+        qk_norm="head" if shape.qk_norm else None,
         bos=bos,
         eos=eos,
     )

@@ -1,8 +1,8 @@
 """Inverse frequencies of rotary positions and their published stretchings, in numpy.
 
-A pair y of a head's K features turns by position * frequency_Y[y]; features y and y + K / 2 form
-the pair (the half-split order of Hugging Face folders).  Cosines and sines are multiplied by
-`attention_scale`, which is 1 except for yarn.
+A pair y of a head's leading 2 Y features turns by position * frequency_Y[y]; features y and y + Y
+form the pair (the half-split order of Hugging Face folders).  Cosines and sines are multiplied by
+`attention_scale`, which is 1 except for yarn and longrope.
 """
 
 import math
@@ -12,41 +12,56 @@ import numpy as np
 from sparing.models.config import DecoderConfig, RopeScaling
 
 
-def inverse_frequencies(config: DecoderConfig, *, length: int | None = None) -> np.ndarray:
+def inverse_frequencies(
+    config: DecoderConfig, *, length: int | None = None, windowed: bool = False
+) -> np.ndarray:
     """The angle per position of each rotary pair.
 
-    `length` matters for dynamic stretching only, which begins beyond `config.context`; a sequence
-    within the context, and so every sequence that the engine takes, gets the plain frequencies.
+    `length` is that of the whole sequence.  It matters for dynamic stretching, which begins
+    beyond `config.context` (no sequence that the engine takes is as long), and for longrope,
+    which has other frequencies beyond its original context.  `windowed` asks for those of layers
+    with a window.
 
-    Shapes:   -> frequency_Y, float32, Y = head_width / 2.
+    Shapes:   -> frequency_Y, float32, Y = turned_width / 2.
     Numerics: computed in float64 and rounded once.
     Source:   Su et al. 2021, arXiv:2104.09864; the stretchings name theirs below.
     """
-    scaling, theta = config.rope_scaling, config.rope_theta
+    scaling, theta, width = config.rope_scaling, config.rope_theta, config.turned_width
+    if windowed and config.window_rope_theta is not None:
+        return _plain(config.window_rope_theta, width).astype(np.float32)
     if scaling is None:
-        return _plain(theta, config.head_width).astype(np.float32)
+        return _plain(theta, width).astype(np.float32)
     if scaling.kind == "dynamic":
         theta = _dynamic_theta(config, scaling, max(length or 0, config.context))
-    frequency_Y = _plain(theta, config.head_width)
+    frequency_Y = _plain(theta, width)
     if scaling.kind == "linear":
         frequency_Y = frequency_Y / scaling.factor
     elif scaling.kind == "yarn":
-        frequency_Y = _yarn(frequency_Y, theta, config.head_width, scaling)
+        frequency_Y = _yarn(frequency_Y, theta, width, scaling)
     elif scaling.kind == "llama3":
         frequency_Y = _llama3(frequency_Y, scaling)
+    elif scaling.kind == "longrope":
+        # Ding et al. 2024, arXiv:2402.13753, section 3: searched factors, pair by pair.
+        beyond = (length or 0) > (scaling.original_context or 0)
+        factor_Y = np.array(scaling.long_factors if beyond else scaling.short_factors)
+        frequency_Y = frequency_Y / factor_Y
     return frequency_Y.astype(np.float32)
 
 
 def attention_scale(config: DecoderConfig) -> float:
     """What cosines and sines are multiplied by, so that logits keep their spread when stretched.
 
-    Source: Peng et al. 2023, arXiv:2309.00071, section 3.4 (yarn); 1 for every other kind.
+    Source: Peng et al. 2023, arXiv:2309.00071, section 3.4 (yarn); Ding et al. 2024,
+        arXiv:2402.13753 and its model code (longrope); 1 for every other kind.
     """
     scaling = config.rope_scaling
-    if scaling is None or scaling.kind != "yarn":
+    if scaling is None or scaling.kind not in ("yarn", "longrope"):
         return 1.0
     if scaling.attention_factor is not None:
         return scaling.attention_factor
+    if scaling.kind == "longrope":
+        grown = math.log(scaling.factor) / math.log(max(scaling.original_context or 2, 2))
+        return math.sqrt(1.0 + grown)
     if scaling.mscale and scaling.mscale_all_dim:
         return _mscale(scaling.factor, scaling.mscale) / _mscale(
             scaling.factor, scaling.mscale_all_dim
@@ -60,7 +75,7 @@ def _plain(theta: float, head_width: int) -> np.ndarray:
 
 def _dynamic_theta(config: DecoderConfig, scaling: RopeScaling, length: int) -> float:
     """NTK-aware growth of the base with the length.  Source: arXiv:2309.00071, section 3.1."""
-    width = config.head_width
+    width = config.turned_width
     if width <= 2:  # a single pair turns by 1 whatever the base
         return config.rope_theta
     stretch = scaling.factor * length / config.context - (scaling.factor - 1.0)

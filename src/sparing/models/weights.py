@@ -5,14 +5,14 @@ touched; the records are made when they are asked for, most of them as views of 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from sparing.base.errors import ArtefactError
 from sparing.kernels.formats import BFloat16, Float32, Int4, Int8
 from sparing.models.config import DecoderConfig
-from sparing.models.names import Family, is_harmless, published, shapes
+from sparing.models.names import Family, Part, Rows, is_harmless, parts, published
 from sparing.models.quantised import Scheme, fitting_bits, read_record
 from sparing.models.tensor_file import Stored, TensorFile
 
@@ -24,10 +24,18 @@ _MOST_NAMED = 5
 class Source:
     """Where one of our tensors comes from."""
 
-    published: str
-    shape: tuple[int, ...]
+    part: Part
     packed: bool
     """Whether it is stored as packed words, scales and a shape."""
+
+    @property
+    def published(self) -> str:
+        return self.part.published
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the published tensor."""
+        return self.part.shape
 
 
 class Weights(Mapping[str, Weight]):
@@ -49,6 +57,10 @@ class Weights(Mapping[str, Weight]):
 
     def __getitem__(self, name: str) -> Weight:
         source = self._sources[name]
+        return ours(self._whole(source), source.part)
+
+    def _whole(self, source: Source) -> Weight:
+        """The published tensor."""
         if not source.packed:
             return _dense(self._files[source.published], source.published)
         module = source.published.removesuffix(".weight")
@@ -83,18 +95,17 @@ def collect(
     left = {name for name in files if not is_harmless(name)}
     sources: dict[str, Source] = {}
     missing: list[str] = []
-    for ours, shape in shapes(config).items():
-        name = published(ours, family)
-        source = _find(name, shape, files, schemes)
+    for name, part in parts(config, family).items():
+        source = _find(part, files, schemes)
         if source is None:
-            missing.append(name)
+            missing.append(part.published)
             continue
-        sources[ours] = source
+        sources[name] = source
         left -= set(_parts(source))
     if config.tied:
         left -= _spare_head(files, family, where)
     if missing:
-        raise ArtefactError(f"{where}: missing {_listed(missing)}")
+        raise ArtefactError(f"{where}: missing {_listed(list(dict.fromkeys(missing)))}")
     if left:
         raise ArtefactError(f"{where}: the config does not call for {_listed(sorted(left))}")
     for source in sources.values():
@@ -109,12 +120,13 @@ def _parts(source: Source) -> tuple[str, ...]:
 
 
 def _find(
-    name: str, shape: tuple[int, ...], files: Mapping[str, TensorFile], schemes: Sequence[Scheme]
+    part: Part, files: Mapping[str, TensorFile], schemes: Sequence[Scheme]
 ) -> Source | None:
-    if name in files:
-        return Source(name, shape, packed=False)
-    source = Source(name, shape, packed=True)
-    quantised = schemes and len(shape) == 2 and all(part in files for part in _parts(source))
+    if part.published in files:
+        return Source(part, packed=False)
+    source = Source(part, packed=True)
+    matrix = len(part.shape) == 2 and not part.transposed  # codes group inputs, not outputs
+    quantised = schemes and matrix and all(name in files for name in _parts(source))
     return source if quantised else None
 
 
@@ -160,6 +172,34 @@ def _spare_head(files: Mapping[str, TensorFile], family: Family, where: str) -> 
     if one.dtype != two.dtype or one.shape != two.shape or one.tobytes() != two.tobytes():
         raise ArtefactError(f"{where}: tie_word_embeddings is set, but {head} differs from {embed}")
     return {head}
+
+
+def ours(weight: Weight, part: Part) -> Weight:
+    """Our tensor from the published one; a view where the rows are whole and in order."""
+    if part.transposed:
+        weight = _turned(weight)
+    if part.rows is not None:
+        weight = _cut(weight, part.rows)
+    if part.plus_one:
+        return Float32(weight.dequantise() + np.float32(1.0))
+    return weight
+
+
+def _turned(weight: Weight) -> Weight:
+    if isinstance(weight, BFloat16):
+        return BFloat16(np.ascontiguousarray(weight.bits_ZD.T))
+    return Float32(np.ascontiguousarray(weight.dequantise().T))
+
+
+def _cut(weight: Weight, rows: Rows) -> Weight:
+    """The rows of any record, field by field: each field's first dimension is the rows."""
+    arrays = (getattr(weight, item.name) for item in fields(weight))
+    return type(weight)(*(None if array is None else _some(array, rows) for array in arrays))
+
+
+def _some(array: np.ndarray, rows: Rows) -> np.ndarray:
+    runs = array.reshape(-1, rows.period, *array.shape[1:])[:, rows.begin : rows.end]
+    return np.ascontiguousarray(runs.reshape(-1, *array.shape[1:]))
 
 
 def _listed(names: Sequence[str]) -> str:
