@@ -5,7 +5,8 @@ rope              its rotary frequencies
 cost, presets     what it costs in closed form; shapes to train from nothing
 names             published weight names and ours, and every tensor's shape
 strict_json, tensor_file      bounded JSON and safetensors from strangers
-fields, hf_rope, hf_config     config.json, both ways
+fields, hf_rope, hf_families   a config.json field by field, family by family
+hf_config         config.json, read strictly, and written for three families
 quantised         compressed-tensors, both ways
 gguf_blocks      the blocks of GGUF tensors as weight records
 weights, folder   every tensor accounted for; Hugging Face folders read and written
