@@ -21,32 +21,34 @@ inline I four(const int8_t* p) {
   return _mm256_set1_epi32(bits);
 }
 
+// Keeps the compiler from adding products to each other first, which needs more registers than
+// there are: a quarter faster.
+inline void stay(I (&sum)[2]) { asm("" : "+x"(sum[0]), "+x"(sum[1])); }
+
 // Sums in 16 bits. A product of two pairs is within 15 * 127 * 2; less the zero point, which
 // `start` takes off, within 8 * 127 * 2: sixteen of them fit, whatever wraps around between.
-template <int R>
+template <int R, int COLUMNS>
 inline void nibble_sums(const uint8_t* codes, int64_t group, const int8_t* const* x, int64_t d,
                         const int32_t* const* start, int64_t s, I (&total)[R][2]) {
   const I low = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
-  const int64_t columns = group < 64 ? group : 64;
 #pragma GCC unroll 4
   for (int r = 0; r < R; ++r) total[r][0] = total[r][1] = _mm256_setzero_si256();
-  for (int64_t left = group; left > 0; left -= columns, ++s) {
+  for (const int64_t end = d + group; d < end; d += COLUMNS, ++s, codes += 8 * COLUMNS) {
     I sum[R][2];
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = _mm256_set1_epi32(start[r][s]);
-    for (const int64_t end = d + columns; d < end; d += 8) {
-      fetch(codes);
-#pragma GCC unroll 2
-      for (int k = 0; k < 8; k += 4, codes += 32) {
-        const I both = load_bytes(codes);
-        const I first = _mm256_and_si256(both, low);
-        const I second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
+#pragma GCC unroll 16
+    for (int k = 0; k < COLUMNS; k += 4) {
+      if (k % 8 == 0) fetch(codes + 8 * k);
+      const I both = load_bytes(codes + 8 * k);
+      const I first = _mm256_and_si256(both, low);
+      const I second = _mm256_and_si256(_mm256_srli_epi16(both, 4), low);
 #pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) {
-          const I row = four(x[r] + d + k);
-          sum[r][0] = _mm256_add_epi16(sum[r][0], _mm256_maddubs_epi16(first, row));
-          sum[r][1] = _mm256_add_epi16(sum[r][1], _mm256_maddubs_epi16(second, row));
-        }
+      for (int r = 0; r < R; ++r) {
+        const I row = four(x[r] + d + k);
+        sum[r][0] = _mm256_add_epi16(sum[r][0], _mm256_maddubs_epi16(first, row));
+        sum[r][1] = _mm256_add_epi16(sum[r][1], _mm256_maddubs_epi16(second, row));
+        stay(sum[r]);
       }
     }
 #pragma GCC unroll 4
@@ -80,6 +82,7 @@ inline void byte_sums(const uint8_t* codes, int64_t group, const int8_t* const* 
         const I pairs = _mm256_maddubs_epi16(size[c], _mm256_sign_epi8(row, code[c]));
         total[r][c] = _mm256_add_epi32(total[r][c], _mm256_madd_epi16(pairs, ones));
       }
+      stay(total[r]);
     }
   }
 }
@@ -89,8 +92,12 @@ inline void group_sums(const uint8_t* codes, int64_t group, const int8_t* const*
                        const int32_t* const* start, int64_t s, I (&total)[R][2]) {
   if (KIND == Kind::int8)
     byte_sums<R>(codes, group, x, d, total);
+  else if (group >= 64)
+    nibble_sums<R, 64>(codes, group, x, d, start, s, total);
+  else if (group == 32)
+    nibble_sums<R, 32>(codes, group, x, d, start, s, total);
   else
-    nibble_sums<R>(codes, group, x, d, start, s, total);
+    nibble_sums<R, 16>(codes, group, x, d, start, s, total);
 }
 
 template <Kind KIND>
@@ -177,8 +184,7 @@ void quantise(const float* x, int64_t D, int64_t group, int32_t zero, const RowC
 void narrow(const float*, int64_t, uint16_t*) {}
 
 template <Kind KIND>
-constexpr TileCall codes_calls[] = {tile_to_y<1, KIND>, tile_to_y<2, KIND>, tile_to_y<3, KIND>,
-                                    tile_to_y<4, KIND>};
+constexpr TileCall codes_calls[] = {tile_to_y<1, KIND>, tile_to_y<2, KIND>, tile_to_y<3, KIND>};
 template <Kind KIND>
 constexpr TileCall number_calls[] = {tile_to_y<1, KIND>, tile_to_y<2, KIND>, tile_to_y<3, KIND>,
                                      tile_to_y<4, KIND>, tile_to_y<5, KIND>, tile_to_y<6, KIND>};
@@ -186,11 +192,12 @@ constexpr TileCall number_calls[] = {tile_to_y<1, KIND>, tile_to_y<2, KIND>, til
 void product(const Matrix& w, const float* bias, const Rows& rows, float* y, bool add,
              int64_t begin, int64_t end) {
   const bool codes = has_codes(w.kind);
+  const int64_t most = !codes ? 6 : w.kind == Kind::int8 || w.group < 64 ? 2 : 3;  // measured
   const TileCall* calls = w.kind == Kind::int8   ? codes_calls<Kind::int8>
                           : w.kind == Kind::bf16 ? number_calls<Kind::bf16>
                           : w.kind == Kind::fp32 ? number_calls<Kind::fp32>
                                                  : codes_calls<Kind::int4>;
-  blocks(calls, codes ? 4 : 6, codes ? w.D : 4 * w.D, w, bias, rows, y, add, begin, end);
+  blocks(calls, most, codes ? w.D : 4 * w.D, w, bias, rows, y, add, begin, end);
 }
 
 }  // namespace
