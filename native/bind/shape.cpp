@@ -136,7 +136,7 @@ void read_layers(const nb::dict& traits, DecoderShape& shape) {
 }  // namespace
 
 Activation activation_named(const std::string& name) {
-  return named<Activation>(name, "activation", {"silu", "gelu", "gelu_tanh", "relu"});
+  return named<Activation>(name, "activation", {"silu", "gelu", "gelu_tanh", "relu", "quick_gelu"});
 }
 
 DecoderShape shape_of(const nb::dict& traits) {

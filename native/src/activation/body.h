@@ -37,6 +37,10 @@ struct GeluTanh {
   }
 };
 
+struct QuickGelu {
+  static F of(F x) { return div(x, add(all(1.0f), exponential(mul(x, all(-1.702f))))); }
+};
+
 struct Relu {
   static F of(F x) { return max(zero(), x); }
 };
@@ -60,6 +64,7 @@ inline Activate chosen(Activation kind) {
     case Activation::gelu: return activate<Gelu>;
     case Activation::gelu_tanh: return activate<GeluTanh>;
     case Activation::relu: return activate<Relu>;
+    case Activation::quick_gelu: return activate<QuickGelu>;
   }
   return activate<Silu>;
 }

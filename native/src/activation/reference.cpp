@@ -19,6 +19,9 @@ struct GeluTanh {
     return 0.5f * x * (1.0f + std::tanh(0.797884560803f * (x + 0.044715f * x * x * x)));
   }
 };
+struct QuickGelu {
+  static float of(float x) { return x / (1.0f + std::exp(-1.702f * x)); }
+};
 struct Relu {
   static float of(float x) { return x > 0.0f || x != x ? x : 0.0f; }
 };
@@ -36,6 +39,7 @@ Activate activation_reference(Activation kind) {
     case Activation::gelu: return activate<Gelu>;
     case Activation::gelu_tanh: return activate<GeluTanh>;
     case Activation::relu: return activate<Relu>;
+    case Activation::quick_gelu: return activate<QuickGelu>;
   }
   return activate<Silu>;
 }

@@ -48,7 +48,8 @@ void Decoder::check(const Batch& batch) const {
       require(table[i] >= 0 && table[i] < blocks_, "blocks_RP", below(blocks_), table[i]);
     for (int64_t n = batch.starts[r]; n < batch.starts[r + 1]; ++n) {
       const int64_t position = batch.positions[n];
-      require(n == batch.starts[r] || position == batch.positions[n - 1] + 1, "positions_N",
+      const bool first = n == batch.starts[r];
+      require(position <= last && (first || position == batch.positions[n - 1] + 1), "positions_N",
               "consecutive positions within a sequence", position);
       written.push_back(table[position / block_tokens_] * block_tokens_ +
                         position % block_tokens_);

@@ -90,7 +90,7 @@ def swiglu(gate_NM: np.ndarray, up_NM: np.ndarray) -> np.ndarray:
 
 
 def activation(x: np.ndarray, kind: str) -> np.ndarray:
-    """silu, gelu (the exact one), gelu_tanh or relu of each element.
+    """silu, gelu (the exact one), gelu_tanh, quick_gelu or relu of each element.
 
     Source: Hendrycks & Gimpel 2016, arXiv:1606.08415 (gelu and its approximation).
     """
@@ -100,4 +100,6 @@ def activation(x: np.ndarray, kind: str) -> np.ndarray:
         return 0.5 * x * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0)))
     if kind == "gelu_tanh":
         return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+    if kind == "quick_gelu":
+        return x / (1.0 + np.exp(-1.702 * x))
     return np.maximum(x, 0.0)

@@ -9,6 +9,10 @@ fields, hf_rope, hf_families   a config.json field by field, family by family
 hf_config         config.json, read strictly, and written for three families
 quantised         compressed-tensors, both ways
 gguf_blocks      the blocks of GGUF tensors as weight records
+encoder_config, relative      the traits of encoders and encoder-decoders; T5's distances
+hf_common, hf_encoder, hf_towers      their config.json
+encoder_names, encoder_folder      their weights, every tensor accounted for
+sentence, pixels  how a folder wants its texts embedded, and its images read
 weights, folder   every tensor accounted for; Hugging Face folders read and written
 
 Invariant: a folder opens only if each of its tensors is one that its config calls for, of the

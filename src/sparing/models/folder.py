@@ -67,7 +67,7 @@ def open_model(path: Path, *, check_finite: bool = False) -> ModelFolder:
     """
     path = Path(path)
     parsed = _read(path)
-    weights = collect(_files(path), parsed.config, parsed.family, parsed.schemes, str(path))
+    weights = collect(tensor_files(path), parsed.config, parsed.family, parsed.schemes, str(path))
     if check_finite:
         weights.check_finite()
     return ModelFolder(path, parsed.config, parsed.family, weights, parsed.schemes)
@@ -105,7 +105,7 @@ def inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _files(path: Path) -> dict[str, TensorFile]:
+def tensor_files(path: Path) -> dict[str, TensorFile]:
     """Published tensor name to the file that holds it."""
     single, index = (path / SINGLE).exists(), (path / INDEX).exists()
     if single and index:

@@ -88,26 +88,33 @@ class Tokenizer:
         return library
 
     @cached_property
-    def _begin(self) -> list[int]:
-        """What goes before a text: the post-processor's prefix, or bos where settings say so."""
+    def _frame(self) -> tuple[list[int], list[int]]:
+        """What goes before and after a text: the post-processor's own, or bos by the settings."""
         framed = self._library.encode("a", add_special_tokens=True).ids
         bare = self._library.encode("a", add_special_tokens=False).ids
+        before: list[int] = []
+        after: list[int] = []
         for at in range(len(framed) - len(bare) + 1):
-            if framed[at : at + len(bare)] == bare and at:
-                return framed[:at]
-        if self.bos is not None and self._settings.get("add_bos_token") is True:
-            return [self.bos]
-        return []
+            if bare and framed[at : at + len(bare)] == bare:
+                before, after = framed[:at], framed[at + len(bare) :]
+                break
+        if not before and self.bos is not None and self._settings.get("add_bos_token") is True:
+            before = [self.bos]
+        return before, after
 
-    def encode(self, text: str, *, special: bool = False, begin: bool = False) -> list[int]:
-        """The ids of a text; `special` reads control tokens in it, `begin` puts bos before it.
+    def encode(
+        self, text: str, *, special: bool = False, begin: bool = False, end: bool = False
+    ) -> list[int]:
+        """The ids of a text; `special` reads control tokens in it.
 
+        `begin` puts before it what the model expects before a text, `end` what comes after one.
         Errors: RequestError when the text is too long or is not valid Unicode.
         """
         _check_text(text)
         library = self._library if special else self._plain
         ids = library.encode(text, add_special_tokens=False).ids
-        return [*self._begin, *ids] if begin else ids
+        before, after = self._frame
+        return [*(before if begin else ()), *ids, *(after if end else ())]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """The text of token ids; bytes that are not UTF-8 become U+FFFD."""
