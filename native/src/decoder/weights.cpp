@@ -102,7 +102,8 @@ bool Decoder::set_matrix(const std::string& name, const Matrix& matrix) {
   Slot& found = slot(name, matrix.Z, matrix.D);
   if (matrix.packed && matrix.layout != products_.layout())
     throw std::invalid_argument(name + ": packed for another instruction set");
-  const bool rows_only = found.matrix == &embed_ && !shape_.tied;
+  const bool rows_only =
+      found.matrix == &positions_ || (found.matrix == &embed_ && !shape_.tied);
   *found.matrix = rows_only ? matrix : products_.adopt(matrix);
   found.filled = true;
   return found.matrix->data == matrix.data;

@@ -175,7 +175,8 @@ def _qwen_experts(field: Fields, layers: int, *, shared: int, defaults: tuple[in
         raise ArtefactError(f"{field.name}: decoder_sparse_step: expected at least 1, got {step}")
     dense = set(field.integers("mlp_only_layers", MOST_LAYERS) or ())
     dense |= {i for i in range(min(layers, MOST_LAYERS)) if (i + 1) % step}
-    count = field.integer("num_experts", defaults[0])
+    # newer folders of transformers may say num_local_experts
+    count = field.integer("num_experts", field.integer("num_local_experts", defaults[0]))
     if count == 0 or (layers > 0 and dense >= set(range(min(layers, MOST_LAYERS)))):
         return {}
     experts = Experts(
@@ -221,7 +222,7 @@ def _gemma(field: Fields) -> Traits:
     if field.boolean("use_bidirectional_attention"):
         raise ArtefactError(f"{field.name}: use_bidirectional_attention: not supported")
     key = "hidden_activation" if field.get("hidden_activation") else "hidden_act"
-    field.read |= {"hidden_act", "hidden_activation"}
+    field.read.update(("hidden_act", "hidden_activation"))
     traits = sizes | _rms(field) | _activation(field, key, "gelu_tanh") | _attention_bias(field)
     if traits["activation"] == "gelu":
         traits["activation"] = "gelu_tanh"
@@ -314,6 +315,8 @@ def _plain_mlp(*, bias: bool) -> Traits:
 
 def _gpt_neox(field: Fields) -> Traits:
     sizes = _sizes(field)
+    if sizes["kv_heads"] != sizes["heads"]:
+        raise ArtefactError(f"{field.name}: num_key_value_heads: expected num_attention_heads")
     share = read_rotary_share(field, "rotary_pct", 0.25)
     theta, scaling = read_rope(field, sizes["context"], theta_key="rotary_emb_base")
     bias = field.boolean("attention_bias", default=True)
