@@ -54,7 +54,7 @@ def load(path: Path | str, config: EngineConfig | None = None, *, name: str | No
     return assemble(
         executor, tokenizer, resolved,
         eos=eos, name=name or Path(path).resolve().name, reason=fitted.reason,
-        compute=executor.step,
+        compute=executor.step, short_context=model.config.short_context,
     )  # fmt: skip
 
 
@@ -68,16 +68,19 @@ def assemble(
     reason: str = "",
     check: bool = False,
     compute: Compute | None = None,
+    short_context: int | None = None,
 ) -> LLM:
     """A running engine around any executor; `check` accounts for every block in every step.
 
-    `compute` is the executor's own way to a choice, where it has a faster one than the plain.
+    `compute` is the executor's own way to a choice, where it has a faster one than the plain;
+    `short_context` is the model's, where its rotary frequencies change with the length.
     """
     context = min(config.max_model_len or executor.context, executor.context)
     scheduler = Scheduler(
         BlockPool(executor.blocks, executor.block_tokens),
         max_num_seqs=config.max_num_seqs,
         max_num_batched_tokens=config.max_num_batched_tokens,
+        short_context=short_context,
     )
     service = Service(
         Engine(scheduler, executor, context=context, compute=compute),

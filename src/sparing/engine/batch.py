@@ -18,6 +18,7 @@ class Layout:
         self._starts = np.zeros(max_num_seqs + 1, np.int32)
         self._blocks = np.zeros(max_num_seqs * table, np.int32)
         self._logit_rows = np.zeros(max_num_seqs, np.int32)
+        self._lengths = np.zeros(max_num_seqs, np.int32)
 
     def fill(self, plan: list[Work]) -> Batch:
         """The plan as a batch; its arrays are views that the next call overwrites."""
@@ -35,10 +36,12 @@ class Layout:
                 self._logit_rows[draws] = end - 1
                 draws += 1
             self._starts[row + 1] = N = end
+            self._lengths[row] = len(sequence.ids)
         return Batch(
             ids_N=self._ids[:N],
             positions_N=self._positions[:N],
             starts_R1=self._starts[: R + 1],
             blocks_RP=blocks_RP,
             logit_rows_L=self._logit_rows[:draws],
+            lengths_R=self._lengths[:R],
         )

@@ -18,6 +18,8 @@ class Sequence:
     done: int = 0
     """Leading tokens whose keys and values are in `blocks`."""
     blocks: list[int] = field(default_factory=list)
+    begun_with: int = 0
+    """Tokens it had when the first of those in `blocks` was computed."""
 
     def __post_init__(self) -> None:
         self.ids = list(self.request.prompt_ids)
@@ -55,11 +57,21 @@ class Scheduler:
     When blocks run out, the youngest gives all of its own up and starts again later, ahead of
     all who wait; its tokens are kept, so its answer does not change.  The oldest always gets
     what it needs, so something always moves.
+
+    A model may compute sequences of more than `short_context` tokens in another way, from their
+    first token on: one that grows past it starts again, once.
     """
 
-    def __init__(self, pool: BlockPool, *, max_num_seqs: int, max_num_batched_tokens: int) -> None:
+    def __init__(
+        self,
+        pool: BlockPool,
+        *,
+        max_num_seqs: int,
+        max_num_batched_tokens: int,
+        short_context: int | None = None,
+    ) -> None:
         assert max_num_batched_tokens >= max_num_seqs
-        self.pool = pool
+        self.pool, self.short_context = pool, short_context
         self.max_num_seqs, self.max_num_batched_tokens = max_num_seqs, max_num_batched_tokens
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -90,6 +102,7 @@ class Scheduler:
         """What to compute in the next step, with blocks taken for all of it."""
         plan: dict[Sequence, Work] = {}
         budget = self.max_num_batched_tokens
+        self._restart_grown()
         preempted = self.preemptions
         for sequence in list(self.running):  # at most the last is still reading its prompt
             count = min(sequence.left, budget)
@@ -100,6 +113,7 @@ class Scheduler:
             sequence = self.waiting.popleft()
             self.running.append(sequence)
             count = min(sequence.left, budget)
+            sequence.begun_with = len(sequence.ids)
             self._grow(sequence, count)
             plan[sequence] = Work(sequence, 0, count)
             budget -= count
@@ -138,13 +152,25 @@ class Scheduler:
         needed = self.pool.blocks_for(len(head.ids) + 1)
         return not self.running or needed <= self.pool.free
 
+    def _restart_grown(self) -> None:
+        """Put those that have grown past `short_context` ahead of all who wait, in their order."""
+        if self.short_context is None:
+            return
+        for sequence in self.running[::-1]:
+            if sequence.begun_with <= self.short_context < len(sequence.ids):
+                self.running.remove(sequence)
+                self._push_out(sequence)
+
+    def _push_out(self, sequence: Sequence) -> None:
+        self._release(sequence)
+        self.waiting.appendleft(sequence)
+        self.preemptions += 1
+
     def _make_room(self, sequence: Sequence, count: int, plan: dict[Sequence, Work]) -> bool:
         """Take blocks for `count` more tokens, pushing out the youngest; False: pushed out."""
         while not self._fits(sequence, count):
             youngest = self.running.pop()
-            self._release(youngest)
-            self.waiting.appendleft(youngest)
-            self.preemptions += 1
+            self._push_out(youngest)
             assert youngest not in plan  # planned oldest first
             if youngest is sequence:
                 return False

@@ -311,6 +311,17 @@ class DecoderConfig:
             return 0
         return self.head_width if self.rotary_width is None else self.rotary_width
 
+    @property
+    def short_context(self) -> int | None:
+        """Longest sequence under the first of two sets of rotary frequencies; None for one set.
+
+        What was computed of a sequence before it grew past this is of no use afterwards.
+        """
+        scaling = self.rope_scaling
+        if scaling is None or scaling.kind != "longrope":
+            return None
+        return scaling.original_context
+
     def window(self, layer: int) -> int:
         """Positions that `layer` attends to, the present one among them; 0 for all."""
         return self.windows[layer] if self.windows else 0
