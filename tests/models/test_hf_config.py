@@ -157,7 +157,7 @@ def test_defaults_are_those_of_transformers() -> None:
         ({"rope_scaling": {"rope_type": "linear", "factor": 2, "long_factor": []}}, "long_factor"),
         ({"rope_scaling": OLD["rope_scaling"] | {"low_freq_factor": 4.0}}, "low_freq_factor"),
         ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}, "contradict"),
-        ({"quantization_config": {"quant_method": "awq"}}, "quant_method"),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "quant_method"),
     ],
 )
 def test_refused_by_name(changes: dict[str, Any], named: str) -> None:

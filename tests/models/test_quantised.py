@@ -6,15 +6,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from compressed_tensors.compressors.pack_quantized import pack_to_int32, unpack_from_int32
+from compressed_tensors.compressors.pack_quantized import (
+    PackedQuantizationCompressor,
+    pack_to_int32,
+    unpack_from_int32,
+)
+from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
 from safetensors.numpy import load_file, save_file
 from tests.models.families import ids, outside_model, save
 from transformers import AutoModelForCausalLM
 
 from sparing.base.errors import ArtefactError, ConfigError
-from sparing.kernels.formats import Int4, Int8, from_bfloat16, pack_int4, to_bfloat16
+from sparing.kernels.formats import Int3, Int4, Int8, from_bfloat16, pack_int4, to_bfloat16
 from sparing.models.folder import ModelFolder, dense_weights, open_model, write_model
-from sparing.models.quantised import Record, Scheme, pack_rows, read_record, read_schemes
+from sparing.models.quantised import (
+    Record,
+    Scheme,
+    pack_rows,
+    read_record,
+    read_schemes,
+    stored_tensors,
+)
+from sparing.models.streams import to_stream
 
 GROUP = {
     "targets": ["Linear"],
@@ -112,6 +125,58 @@ def test_scales_keep_their_value_in_a_bfloat16_folder(tmp_path: Path) -> None:
     assert np.array_equal(open_model(tmp_path / "m").weights[name].scale_ZJ, odd.scale_ZJ)
 
 
+@pytest.mark.parametrize("bits", [3, 4, 8])
+@pytest.mark.parametrize("rows", [5, 32])
+def test_zero_points_are_those_of_compressed_tensors(bits: int, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1)
+    code_ZD = rng.integers(low, high, (rows, 32)).astype(np.int8)
+    zero_ZJ = rng.integers(low, high, (rows, 4)).astype(np.int8)
+    scale_ZJ = from_bfloat16(to_bfloat16(rng.uniform(0.01, 0.1, (rows, 4))))
+    words = pack_to_int32(torch.from_numpy(code_ZD), bits).numpy()
+    zero = pack_to_int32(torch.from_numpy(zero_ZJ), bits, packed_dim=0).numpy()
+    schemes = [Scheme(bits, 8, symmetric=False)]
+    record = read_record(words, scale_ZJ, (rows, 32), schemes, "w", zero)
+    shifted = code_ZD.reshape(rows, 4, 8).astype(np.float64) - zero_ZJ[..., None]
+    wanted = (shifted * scale_ZJ[..., None]).reshape(rows, 32)
+    assert np.array_equal(record.dequantise(), wanted.astype(np.float32))
+    stored = dict(stored_tensors("m", record, half=False))
+    assert np.array_equal(stored["m.weight_packed"].array, words)
+    assert np.array_equal(stored["m.weight_zero_point"].array, zero)
+    for wrong in (None, zero[:, :2]):
+        with pytest.raises(ArtefactError, match="fit not exactly one"):
+            read_record(words, scale_ZJ, (rows, 32), schemes, "w", wrong)
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_compressed_tensors_reads_our_zero_points(bits: int) -> None:
+    """transformers 5.23 itself expects zero points unpacked and cannot load such folders."""
+    rng = np.random.default_rng(0)
+    zero_ZJ = rng.integers(-(2 ** (bits - 1)), 2 ** (bits - 1), (24, 2)).astype(np.float32)
+    scale_ZJ = from_bfloat16(to_bfloat16(rng.uniform(0.01, 0.1, (24, 2))))
+    code, parts = (
+        rng.integers(0, 2**bits, (24, 64)).astype(np.uint8),
+        (scale_ZJ, -zero_ZJ * scale_ZJ),
+    )
+    record: Record = Int8((code ^ np.uint8(0x80)).view(np.int8), *parts)
+    if bits < 8:
+        record = (Int4 if bits == 4 else Int3)(to_stream(code, bits), *parts)
+    stored = stored_tensors("m", record, half=False)
+    tensors = {name.removeprefix("m."): torch.from_numpy(t.array) for name, t in stored}
+    args = QuantizationArgs(num_bits=bits, symmetric=False, strategy="group", group_size=32)
+    scheme = QuantizationScheme(targets=["Linear"], weights=args)
+    weight = PackedQuantizationCompressor.decompress(tensors, scheme)["weight"]
+    assert np.array_equal(weight.numpy(), record.dequantise())
+
+
+def test_offsets_that_are_no_zero_points_are_not_written() -> None:
+    code, scale_ZJ = np.zeros((2, 8), np.int8), np.ones((2, 1), np.float32)
+    for offset in (0.5, 400.0):
+        record = Int8(code, scale_ZJ, np.full((2, 1), offset, np.float32))
+        with pytest.raises(ConfigError, match="offset_ZJ: expected multiples"):
+            stored_tensors("m", record, half=False)
+
+
 def test_the_embedding_is_not_quantised(tmp_path: Path) -> None:
     opened = open_model(save(outside_model("qwen2-tied"), tmp_path / "dense"))
     dense = dense_weights(opened)
@@ -123,7 +188,7 @@ def test_the_embedding_is_not_quantised(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"quant_method": "gptq"}, "quant_method"),
+        ({"quant_method": "bitsandbytes"}, "quant_method"),
         ({"format": "marlin-24"}, "format"),
         ({"kv_cache_scheme": {"num_bits": 8}}, "kv_cache_scheme"),
         ({"sparsity_config": {"format": "sparse-24"}}, "sparsity_config"),
@@ -135,8 +200,8 @@ def test_the_embedding_is_not_quantised(tmp_path: Path) -> None:
         *(
             ({"config_groups": {"g": GROUP | {"weights": GROUP["weights"] | change}}}, named)
             for change, named in [
-                ({"symmetric": False}, "symmetric"),
-                ({"num_bits": 3}, "num_bits"),
+                ({"symmetric": None}, "symmetric"),
+                ({"num_bits": 5}, "num_bits"),
                 ({"num_bits": True}, "num_bits"),
                 ({"type": "float"}, "type"),
                 ({"actorder": "group"}, "actorder"),

@@ -32,7 +32,7 @@ def write(path: Path, pairs: Mapping[str, Any], tensors: Mapping[str, Stored]) -
     """Write a version 3 file, tensor after tensor, aligned to 32 bytes.
 
     Values are bool, int, float, str, or lists of one of them; an integer is written as u32 where
-    it fits and as i32 or u64 otherwise, a float as f32.
+    it fits and as i32 or u64 otherwise, integers of a list as i32, a float as f32.
     """
     with path.open("wb") as file:
         file.write(MAGIC + struct.pack("<IQQ", 3, len(tensors), len(pairs)))
@@ -63,7 +63,7 @@ def _write_string(file: BinaryIO, text: str) -> None:
 
 def _write_value(file: BinaryIO, value: Any) -> None:
     if isinstance(value, list):
-        kind = _kind_of(value)
+        kind = _kind_of_list(value)
         file.write(struct.pack("<IIQ", ARRAY, kind, len(value)))
         if kind == STRING:
             for text in value:
@@ -71,7 +71,7 @@ def _write_value(file: BinaryIO, value: Any) -> None:
         else:
             file.write(np.array(value, dtype=NUMBERS.get(kind, "<u1")).tobytes())
         return
-    kind = _kind_of([value])
+    kind = _kind_of(value)
     file.write(struct.pack("<I", kind))
     if kind == STRING:
         _write_string(file, value)
@@ -79,15 +79,20 @@ def _write_value(file: BinaryIO, value: Any) -> None:
         file.write(np.array(value, dtype=NUMBERS.get(kind, "<u1")).tobytes())
 
 
-def _kind_of(values: list[Any]) -> int:
+def _kind_of(value: Any) -> int:
+    if type(value) is int:
+        return 4 if 0 <= value < 1 << 32 else 5 if -(1 << 31) <= value < 0 else 10
+    return _kind_of_list([value])
+
+
+def _kind_of_list(values: list[Any]) -> int:
     kinds = {type(value) for value in values}
     if kinds == {str} or not kinds:
         return STRING
     if kinds == {bool}:
         return BOOL
-    if kinds == {int}:
-        low, high = min(values), max(values)
-        return 4 if low >= 0 and high < 1 << 32 else 5 if high < 1 << 31 else 10
+    if kinds == {int} and -(1 << 31) <= min(values) and max(values) < 1 << 31:
+        return 5
     if kinds == {float}:
         return 6
     raise ArtefactError(f"no GGUF value holds {sorted(kind.__name__ for kind in kinds)}")

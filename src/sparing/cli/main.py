@@ -17,6 +17,7 @@ VERBS = {
     "tokenizer": "train a tokenizer",
     "pretrain": "train a decoder from scratch",
     "compress": "make a model smaller, with its quality card",
+    "export": "write a model in another program's format",
     "index": "build, search and evaluate a search index",
     "generate": "continue a prompt on the CPU",
     "chat": "talk with a model in the terminal",

@@ -94,14 +94,19 @@ def assemble(
 
 
 def find_model(path: Path) -> Path:
-    """The model folder: `path` itself, or `model` in it when it is a run's folder.
+    """The model: a GGUF file or folder `path` itself, or `model` in it when it is a run's folder.
 
     Errors: ArtefactError when there is neither.
     """
+    if path.is_file():
+        return path
     for folder in (path, path / "model"):
         if (folder / "config.json").is_file():
             return folder
     state = "no config.json in it" if path.is_dir() else "no such folder"
+    for file in sorted(path.glob("*.gguf")) if path.is_dir() else ():
+        state += f"; name the file to run it: {file}"
+        break
     raise ArtefactError(f"{path}: {state}; expected a Hugging Face model folder or a run's folder")
 
 

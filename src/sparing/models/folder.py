@@ -1,4 +1,4 @@
-"""Hugging Face model folders, read strictly and written so that transformers loads them."""
+"""Model folders and GGUF files, read strictly; folders written so that transformers loads them."""
 
 import json
 import re
@@ -11,14 +11,18 @@ from typing import Any, Literal
 import numpy as np
 
 from sparing.base.errors import ArtefactError, ConfigError, require
+from sparing.base.gguf import GgufFile
 from sparing.kernels.formats import BFloat16, Float32, to_bfloat16
 from sparing.models.config import DecoderConfig
+from sparing.models.gguf_config import describe as describe_gguf
+from sparing.models.gguf_tensors import GgufTensors, gguf_parts
 from sparing.models.hf_config import Parsed, check_family, family_of, parse_config, to_tree
-from sparing.models.names import Family, published, shapes
+from sparing.models.names import Family, parts, published, shapes
 from sparing.models.quantised import Record, Scheme, describe, stored_tensors
 from sparing.models.strict_json import read_object
 from sparing.models.tensor_file import Tensor, TensorFile, write_tensors
 from sparing.models.weights import Weights, as_float32, collect
+from sparing.tokenizer.gguf_vocab import read_vocabulary
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 4 << 30
@@ -41,6 +45,7 @@ class ModelFolder:
     """An opened model: its traits and, mapped from disk, its weights."""
 
     path: Path
+    """The folder, or the GGUF file."""
     config: DecoderConfig
     family: Family
     weights: Weights
@@ -50,27 +55,55 @@ class ModelFolder:
 
     @property
     def tokenizer(self) -> Path | None:
-        """The folder to load the tokenizer from, when there is one."""
+        """Where to load the tokenizer from, when there is one."""
+        if self.path.is_file():
+            return self.path
         return self.path if (self.path / "tokenizer.json").is_file() else None
 
 
 def read_config(path: Path) -> DecoderConfig:
-    """The traits of the model in folder `path`.  Errors: ArtefactError naming the field."""
-    return _read(Path(path)).config
+    """The traits of a folder or GGUF file.  Errors: ArtefactError naming the field."""
+    path = Path(path)
+    if path.is_file():
+        return describe_gguf(GgufFile.open(path)).config
+    return _read(path).config
 
 
 def open_model(path: Path, *, check_finite: bool = False) -> ModelFolder:
-    """Open folder `path` and check that its tensors are exactly those of its config.
+    """Open a folder or GGUF file and check that its tensors are exactly those of its config.
 
     `check_finite` reads every weight and refuses NaN and infinity.
     Errors: ArtefactError naming the file, field or tensor.
     """
     path = Path(path)
+    if path.is_file():
+        model = _open_gguf(path)
+        if check_finite:
+            model.weights.check_finite()
+        return model
     parsed = _read(path)
-    weights = collect(tensor_files(path), parsed.config, parsed.family, parsed.schemes, str(path))
+    config, family = parsed.config, parsed.family
+    head, embed = (published(f"{name}.weight", family) for name in ("head", "embed"))
+    weights = collect(
+        tensor_files(path),
+        parts(config, family),
+        parsed.schemes,
+        str(path),
+        spare=(head, embed) if config.tied else None,
+    )
     if check_finite:
         weights.check_finite()
-    return ModelFolder(path, parsed.config, parsed.family, weights, parsed.schemes)
+    return ModelFolder(path, config, family, weights, parsed.schemes)
+
+
+def _open_gguf(path: Path) -> ModelFolder:
+    file = GgufFile.open(path)
+    described = describe_gguf(file)
+    config, architecture = described.config, described.architecture
+    tensors = GgufTensors(file, config, architecture)
+    files = dict.fromkeys(tensors.stored, tensors)
+    weights = collect(files, gguf_parts(config, architecture), (), str(path))
+    return ModelFolder(path, config, described.family, weights, tensors.schemes())
 
 
 def _read(path: Path) -> Parsed:
@@ -257,10 +290,24 @@ def _write_json(path: Path, tree: Mapping[str, Any]) -> None:
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy the tokenizer files of one folder beside the model in another."""
+    """Copy the tokenizer of a folder or GGUF file beside the model in another folder."""
+    if source.is_file():
+        _write_vocabulary(source, target)
+        return
     for name in TOKENIZER_FILES:
         if (source / name).exists():
             shutil.copyfile(inside(source, name), target / name)
+
+
+def _write_vocabulary(source: Path, target: Path) -> None:
+    """The tokenizer of a GGUF file as the files of a folder."""
+    vocabulary = read_vocabulary(GgufFile.open(source).pairs, str(source))
+    settings = dict(vocabulary.settings)
+    template = settings.pop("chat_template", None)
+    (target / "tokenizer.json").write_text(vocabulary.library.to_str(), encoding="utf-8")
+    _write_json(target / "tokenizer_config.json", settings)
+    if template is not None:
+        (target / "chat_template.jinja").write_text(template, encoding="utf-8")
 
 
 def dense_weights(folder: ModelFolder) -> dict[str, np.ndarray]:

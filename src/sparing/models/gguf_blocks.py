@@ -30,6 +30,7 @@ from sparing.kernels.formats import (
     pack_int3,
     pack_int4,
 )
+from sparing.models.scheme import Scheme
 
 CHUNK_WEIGHTS = 1 << 20
 """Weights unpacked at a time."""
@@ -197,6 +198,7 @@ def _q6_k(block_nB: np.ndarray) -> Codes:
 
 
 _PACK: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {3: pack_int3, 4: pack_int4}
+_SYMMETRIC = ("Q4_0", "Q5_0", "Q8_0", "Q3_K", "Q6_K")
 # kind -> (how a block is unpacked, columns of a group, the record, bits of its codes)
 _KINDS: Mapping[str, tuple[Callable[[np.ndarray], Codes], int, type, int]] = {
     "Q4_0": (_q4_0, 32, Int4, 4),
@@ -210,3 +212,11 @@ _KINDS: Mapping[str, tuple[Callable[[np.ndarray], Codes], int, type, int]] = {
     "Q5_K": (_q5_k, 32, Int8, 8),
     "Q6_K": (_q6_k, 16, Int8, 8),
 }
+
+
+def scheme_of_kind(kind: str) -> Scheme | None:
+    """How weights of `kind` are quantised in memory; None for plain numbers."""
+    if kind not in _KINDS:
+        return None
+    _, group, _, bits = _KINDS[kind]
+    return Scheme(bits, group, "gguf", kind in _SYMMETRIC)

@@ -1,23 +1,27 @@
-"""compressed-tensors `pack-quantized` weights: int4 and int8, grouped, symmetric.
+"""compressed-tensors `pack-quantized` weights: int3, int4, int8 in groups, zero points or none.
 
-A quantised map M is stored as M.weight_packed (int32 words of value + 2^(bits - 1), low bits
-first, each row padded to whole words), M.weight_scale [Z, J] and M.weight_shape [2].
+A quantised map M is stored as M.weight_packed (int32 words: each row a stream of codes from 0,
+low bits first, padded to whole words), M.weight_scale [Z, J], M.weight_shape [2] and, where codes
+are not symmetric, M.weight_zero_point (packed likewise, but along the rows).
 Source: the compressed-tensors package, compressors/pack_quantized.
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sparing.base.errors import ArtefactError, ConfigError, require
-from sparing.kernels.formats import Int4, Int8, from_bfloat16, to_bfloat16
+from sparing.kernels.formats import Int3, Int4, Int8, from_bfloat16, to_bfloat16
+from sparing.models.gptq import read_awq_scheme, read_gptq_scheme
+from sparing.models.scheme import Scheme, expect, refuse_unknown
+from sparing.models.streams import from_stream, to_stream
 from sparing.models.tensor_file import Tensor
 
-Record = Int4 | Int8
+Record = Int4 | Int8 | Int3
 METHOD, FORMAT = "compressed-tensors", "pack-quantized"
+BITS: Mapping[type, int] = {Int3: 3, Int4: 4, Int8: 8}
 _TOP = {
     "quant_method",
     "format",
@@ -42,70 +46,56 @@ _WEIGHTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """How some of a folder's maps are quantised."""
-
-    bits: int
-    """4 or 8."""
-
-    group: int | None
-    """Columns that share a scale; None for a whole row."""
-
-
 def read_schemes(tree: Any) -> tuple[Scheme, ...]:
     """The schemes in a config's `quantization_config`.
 
-    Errors: ArtefactError naming what is not supported: another method or format, zero points,
-            activation order, quantised activations, anything not known.
+    Errors: ArtefactError naming what is not supported: another method or format, quantised
+            activations, anything not known.
     """
     name = "quantization_config"
-    _expect(isinstance(tree, dict), name, "an object", tree)
-    _expect(tree.get("quant_method") == METHOD, f"{name}.quant_method", METHOD, tree)
-    _expect(tree.get("format") in (FORMAT, None), f"{name}.format", FORMAT, tree.get("format"))
+    expect(isinstance(tree, dict), name, "an object", tree)
+    method = tree.get("quant_method")
+    if method == "gptq":
+        return (read_gptq_scheme(tree),)
+    if method == "awq":
+        return (read_awq_scheme(tree),)
+    expect(method == METHOD, f"{name}.quant_method", f"{METHOD}, gptq or awq", method)
+    expect(tree.get("format") in (FORMAT, None), f"{name}.format", FORMAT, tree.get("format"))
     status = tree.get("quantization_status")
-    _expect(status in ("compressed", None), f"{name}.quantization_status", "compressed", status)
-    _refuse_unknown(tree, _TOP, name)
+    expect(status in ("compressed", None), f"{name}.quantization_status", "compressed", status)
+    refuse_unknown(tree, _TOP, name)
     groups = tree.get("config_groups")
     good = isinstance(groups, dict) and 0 < len(groups) <= 64
-    _expect(good, f"{name}.config_groups", "an object of 1 to 64 groups", groups)
+    expect(good, f"{name}.config_groups", "an object of 1 to 64 groups", groups)
     schemes = [_scheme(group, f"{name}.config_groups.{key}") for key, group in groups.items()]
     return tuple(dict.fromkeys(schemes))
 
 
 def _scheme(group: Any, name: str) -> Scheme:
-    _expect(isinstance(group, dict), name, "an object", group)
-    _refuse_unknown(group, _GROUP, name)
-    _expect(group.get("format") in (FORMAT, None), f"{name}.format", FORMAT, group.get("format"))
+    expect(isinstance(group, dict), name, "an object", group)
+    refuse_unknown(group, _GROUP, name)
+    expect(group.get("format") in (FORMAT, None), f"{name}.format", FORMAT, group.get("format"))
     weights = group.get("weights")
-    _expect(isinstance(weights, dict), f"{name}.weights", "an object", weights)
-    _refuse_unknown(weights, _WEIGHTS, f"{name}.weights")
-    wanted = {"type": ("int",), "symmetric": (True,), "dynamic": (False, None), "num_bits": (4, 8)}
+    expect(isinstance(weights, dict), f"{name}.weights", "an object", weights)
+    refuse_unknown(weights, _WEIGHTS, f"{name}.weights")
+    wanted = {
+        "type": ("int",),
+        "symmetric": (True, False),
+        "dynamic": (False, None),
+        "num_bits": (3, 4, 8),
+    }
     for key, values in wanted.items():
         got = weights.get(key)
         expected = " or ".join(map(str, values))
         good = any(got is value or (got == value and type(got) is type(value)) for value in values)
-        _expect(good, f"{name}.weights.{key}", expected, got)
+        expect(good, f"{name}.weights.{key}", expected, got)
     size, strategy = weights.get("group_size"), weights.get("strategy")
     if strategy == "channel" or (strategy is None and size is None):
-        return Scheme(weights["num_bits"], None)
-    _expect(strategy in ("group", None), f"{name}.weights.strategy", "group or channel", strategy)
+        return Scheme(weights["num_bits"], None, symmetric=weights["symmetric"])
+    expect(strategy in ("group", None), f"{name}.weights.strategy", "group or channel", strategy)
     good = type(size) is int and 0 < size <= 1 << 20
-    _expect(good, f"{name}.weights.group_size", "a positive integer", size)
-    return Scheme(weights["num_bits"], size)
-
-
-def _refuse_unknown(tree: Mapping[str, Any], known: set[str], name: str) -> None:
-    for key, value in tree.items():
-        if key not in known and value not in (None, False, {}, []):
-            if key == "sparsity_config" and value == {"format": "dense"}:
-                continue
-            raise ArtefactError(f"{name}.{key}: not supported: {str(value)[:80]!r}")
-
-
-def _expect(ok: bool, name: str, expected: str, got: object) -> None:
-    if not ok:
-        raise ArtefactError(f"{name}: expected {expected}, got {str(got)[:80]!r}")
+    expect(good, f"{name}.weights.group_size", "a positive integer", size)
+    return Scheme(weights["num_bits"], size, symmetric=weights["symmetric"])
 
 
 def fitting_bits(
@@ -114,8 +104,9 @@ def fitting_bits(
     shape: tuple[int, ...],
     schemes: Sequence[Scheme],
     name: str,
+    zero: tuple[int, ...] | None = None,
 ) -> int:
-    """How many bits a code of a weight of `shape` has, from the shapes of its words and scales.
+    """How many bits a code of a weight of `shape` has, from the shapes of its stored parts.
 
     Errors: ArtefactError unless exactly one number of bits among the folder's `schemes` fits.
     """
@@ -126,11 +117,13 @@ def fitting_bits(
         for scheme in schemes
         if packed == (rows, math.ceil(columns * scheme.bits / 32))
         and scale == (rows, groups)
+        and zero == (None if scheme.symmetric else (math.ceil(rows * scheme.bits / 32), groups))
         and groups > 0
         and columns % groups == 0
         and (scheme.group or columns) == columns // groups
     }
-    if len(fitting) != 1 or (columns % 2 and 4 in fitting):
+    whole = {3: 8, 4: 2, 8: 1}
+    if len(fitting) != 1 or columns % whole[min(fitting)]:
         known = ", ".join(f"int{s.bits} in groups of {s.group or 'a row'}" for s in schemes)
         raise ArtefactError(
             f"{name}: {packed} words and {scale} scales for a weight of shape {shape} "
@@ -145,17 +138,47 @@ def read_record(
     shape: tuple[int, ...],
     schemes: Sequence[Scheme],
     name: str,
+    zero: np.ndarray | None = None,
 ) -> Record:
     """The weight in our layout; int4 stays a view of the file where rows fill whole words.
 
     Errors: as `fitting_bits`.
     """
-    bits = fitting_bits(packed_ZW.shape, scale_ZJ.shape, shape, schemes, name)
-    bytes_ZD, columns = packed_ZW.view(np.uint8), shape[1]
-    if bits == 4:
-        return Int4(np.ascontiguousarray(bytes_ZD[:, : columns // 2]), scale_ZJ)
-    code_ZD = (bytes_ZD[:, :columns] ^ np.uint8(0x80)).view(np.int8)
-    return Int8(np.ascontiguousarray(code_ZD), scale_ZJ)
+    zero_shape = None if zero is None else zero.shape
+    bits = fitting_bits(packed_ZW.shape, scale_ZJ.shape, shape, schemes, name, zero_shape)
+    offset_ZJ = None if zero is None else _offset(zero, scale_ZJ, bits)
+    bytes_ZB = np.ascontiguousarray(packed_ZW).view(np.uint8)[:, : shape[1] * bits // 8]
+    if bits == 8:
+        return Int8((bytes_ZB ^ np.uint8(0x80)).view(np.int8), scale_ZJ, offset_ZJ)
+    record = Int4 if bits == 4 else Int3
+    return record(np.ascontiguousarray(bytes_ZB), scale_ZJ, offset_ZJ)
+
+
+def _offset(zero: np.ndarray, scale_ZJ: np.ndarray, bits: int) -> np.ndarray:
+    """What zero points add: minus zero times scale, exact while a scale has 16 bits or fewer."""
+    code_JZ = from_stream(np.ascontiguousarray(zero.T).view(np.uint8), bits)
+    zero_ZJ = code_JZ[:, : len(scale_ZJ)].T.astype(np.float32) - np.float32(1 << (bits - 1))
+    return -zero_ZJ * scale_ZJ
+
+
+def _zero_points(record: Record) -> np.ndarray | None:
+    """The stored zero points of a record.  Errors: ConfigError where an offset is no multiple."""
+    if record.offset_ZJ is None:
+        return None
+    bits = BITS[type(record)]
+    zero_ZJ = np.rint(-record.offset_ZJ / record.scale_ZJ)
+    exact = np.array_equal(-zero_ZJ * record.scale_ZJ, record.offset_ZJ)
+    code_ZJ = zero_ZJ + (1 << (bits - 1))
+    good = exact and code_ZJ.min() >= 0 and code_ZJ.max() < 1 << bits
+    require(bool(good), "offset_ZJ", f"multiples of the scales by codes of {bits} bits", "others")
+    stream = _padded(to_stream(np.ascontiguousarray(code_ZJ.T).astype(np.uint8), bits))
+    return np.ascontiguousarray(stream.view("<i4").T)
+
+
+def _padded(bytes_ZB: np.ndarray) -> np.ndarray:
+    """Rows of whole words."""
+    spare = -bytes_ZB.shape[1] % 4
+    return np.pad(bytes_ZB, ((0, 0), (0, spare))) if spare else np.ascontiguousarray(bytes_ZB)
 
 
 def pack_rows(record: Record) -> np.ndarray:
@@ -164,34 +187,35 @@ def pack_rows(record: Record) -> np.ndarray:
     Errors: ConfigError for a record that is not a matrix.
     """
     require(len(record.shape) == 2, "quantised weight", "a matrix", record.shape)
-    if isinstance(record, Int4):
-        bytes_ZB = record.packed
-    else:
-        bytes_ZB = record.code_ZD.view(np.uint8) ^ np.uint8(0x80)
-    spare = -bytes_ZB.shape[1] % 4
-    if spare:
-        bytes_ZB = np.pad(bytes_ZB, ((0, 0), (0, spare)))
-    return np.ascontiguousarray(bytes_ZB).view("<i4")
+    if isinstance(record, Int8):
+        return _padded(record.code_ZD.view(np.uint8) ^ np.uint8(0x80)).view("<i4")
+    return _padded(record.packed).view("<i4")
 
 
 def stored_tensors(module: str, record: Record, *, half: bool) -> list[tuple[str, Tensor]]:
-    """The three tensors of map `module`; scales in bfloat16 when `half` and nothing is lost."""
+    """The tensors of map `module`; scales in bfloat16 when `half` and nothing is lost.
+
+    Errors: ConfigError for offsets that are no zero points.
+    """
     scale_ZJ = np.ascontiguousarray(record.scale_ZJ, dtype=np.float32)
     bits_ZJ = to_bfloat16(scale_ZJ)
     exact = half and np.array_equal(from_bfloat16(bits_ZJ), scale_ZJ)
     scale = Tensor("BF16", bits_ZJ) if exact else Tensor("F32", scale_ZJ)
-    return [
+    found = [
         (f"{module}.weight_packed", Tensor("I32", pack_rows(record))),
         (f"{module}.weight_scale", scale),
         (f"{module}.weight_shape", Tensor("I64", np.array(record.shape, dtype=np.int64))),
     ]
+    zero = _zero_points(record)
+    return found if zero is None else [*found, (f"{module}.weight_zero_point", Tensor("I32", zero))]
 
 
 def scheme_of(record: Record) -> Scheme:
     """How one weight is quantised.  Errors: ConfigError unless its groups divide the columns."""
     (_, columns), groups = record.shape, record.scale_ZJ.shape[-1]
     require(groups > 0 and columns % groups == 0, "scale_ZJ", f"J dividing {columns}", groups)
-    return Scheme(4 if isinstance(record, Int4) else 8, columns // groups)
+    symmetric = record.offset_ZJ is None
+    return Scheme(BITS[type(record)], columns // groups, symmetric=symmetric)
 
 
 def describe(records: Mapping[str, Record], linears: Iterable[str]) -> dict[str, Any]:
@@ -212,7 +236,7 @@ def describe(records: Mapping[str, Record], linears: Iterable[str]) -> dict[str,
             "weights": {
                 "num_bits": scheme.bits,
                 "type": "int",
-                "symmetric": True,
+                "symmetric": scheme.symmetric,
                 "strategy": "group",
                 "group_size": scheme.group,
                 "dynamic": False,

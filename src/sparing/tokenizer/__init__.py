@@ -7,7 +7,7 @@
     sandbox     the environment that counts it
     stream      tokens to text as they come, with stop strings
     splits      how byte-level vocabularies split a text, by name
-    gguf_vocab  the tokenizer inside a GGUF file
+    gguf_vocab, gguf_pairs      the tokenizer inside a GGUF file, both ways
     train       a byte-level vocabulary from a corpus
 
 Invariant: streamed pieces joined are the decoded whole, and a control token comes from a

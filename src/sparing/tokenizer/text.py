@@ -29,8 +29,10 @@ class Tokenizer:
         self._library = library
         self._controls: dict[str, int] = {}
         self._special_ids: set[int] = set()
+        self._added_ids: set[int] = set()
         for id, token in library.get_added_tokens_decoder().items():
             self._controls[token.content] = id
+            self._added_ids.add(id)
             if token.special:
                 self._special_ids.add(id)
         self._settings = settings
@@ -67,6 +69,11 @@ class Tokenizer:
         if template.exists():
             settings["chat_template"] = _read(template, 4 * LIMITS.template_chars)
         return cls(library, settings)
+
+    @property
+    def library(self) -> tokenizers.Tokenizer:
+        """The tokenizer underneath; not to be changed."""
+        return self._library
 
     @cached_property
     def template(self) -> ChatTemplate | None:
@@ -167,6 +174,10 @@ class Tokenizer:
     def is_special(self, id: int) -> bool:
         """Whether `decode` leaves this token out."""
         return id in self._special_ids
+
+    def is_added(self, id: int) -> bool:
+        """Whether the token is found in a text before the vocabulary's own rules apply."""
+        return id in self._added_ids
 
     def token(self, id: int) -> str | None:
         """The token's own spelling in the vocabulary, as the library stores it."""
