@@ -91,7 +91,7 @@ def _kind_of_list(values: list[Any]) -> int:
         return STRING
     if kinds == {bool}:
         return BOOL
-    if kinds == {int} and -(1 << 31) <= min(values) and max(values) < 1 << 31:
+    if kinds == {int} and min(values) >= -(1 << 31) and max(values) < 1 << 31:
         return 5
     if kinds == {float}:
         return 6

@@ -208,10 +208,10 @@ def _gemma(head: _Head) -> Traits:
 def _gemma_query_scale(head: _Head, large: int) -> Traits:
     """The head's width, or in the largest model (`large` layers) the width over the heads."""
     field = head.field
-    if field.integer("block_count") != large:
-        return {}
     share = field.integer("embedding_length") / max(field.integer("attention.head_count"), 1)
-    return {"query_scale": share**-0.5}
+    if field.integer("block_count") != large:
+        share = field.integer("attention.key_length", int(share))
+    return {"query_scale": max(share, 1) ** -0.5}
 
 
 def _gemma2(head: _Head) -> Traits:

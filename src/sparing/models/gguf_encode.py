@@ -125,7 +125,7 @@ def _parts(rows: int, columns: int, order: np.ndarray | None) -> Iterator[np.nda
 
 def _values(weight: Weight, order: np.ndarray | None) -> Iterator[np.ndarray]:
     """The numbers of some rows at a time, float32."""
-    for part in _parts(*weight.shape, order):
+    for part in _parts(weight.shape[0], weight.shape[1], order):
         if isinstance(weight, Float32):
             yield weight.array_ZD[part]
         elif isinstance(weight, BFloat16):

@@ -176,7 +176,7 @@ def _vocabulary(model: ModelFolder) -> dict[str, Any]:
     return pairs
 
 
-_NOT_COMPARED = {"rope_scaling": None, "bos": None, "eos": ()}
+_NOT_COMPARED: dict[str, Any] = {"rope_scaling": None, "bos": None, "eos": ()}
 
 
 def _check(draft: Path, model: ModelFolder) -> None:
@@ -203,7 +203,7 @@ def _rounded(config: DecoderConfig) -> DecoderConfig:
     """Numbers as float32 holds them, because the format has no other."""
     as_float32: Callable[[float], float] = lambda value: float(str(np.float32(value)))  # noqa: E731
     names = ("norm_eps", "rope_theta", "embedding_scale", "residual_scale", "logit_scale")
-    changes = {name: as_float32(getattr(config, name)) for name in names}
+    changes: dict[str, Any] = {name: as_float32(getattr(config, name)) for name in names}
     for name in ("query_scale", "attention_softcap", "logit_softcap"):
         value = getattr(config, name)
         changes[name] = None if value is None else as_float32(value)

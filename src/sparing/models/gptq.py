@@ -44,7 +44,8 @@ def read_gptq_scheme(tree: Mapping[str, Any]) -> Scheme:
              "lm_head"}  # fmt: skip
     refuse_unknown(tree, known | _HARMLESS, _NAME)
     bits, form = tree.get("bits"), tree.get("checkpoint_format") or tree.get("format") or "gptq"
-    expect(bits in (2, 3, 4, 8) and type(bits) is int, f"{_NAME}.bits", "2, 3, 4 or 8", bits)
+    if type(bits) is not int or bits not in (2, 3, 4, 8):
+        raise ArtefactError(f"{_NAME}.bits: expected 2, 3, 4 or 8, got {str(bits)[:80]!r}")
     expect(form in ("gptq", "gptq_v2"), f"{_NAME}.checkpoint_format", "gptq or gptq_v2", form)
     pack = tree.get("pack_dtype")
     expect(pack in (None, "int32"), f"{_NAME}.pack_dtype", "int32", pack)
@@ -79,7 +80,10 @@ def extents(scheme: Scheme, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]
     whole = columns % group == 0 and rows * bits % 32 == 0 and columns * bits % 32 == 0
     if not whole or columns % 8:
         raise ArtefactError(f"{shape} does not divide into groups of {group} and words of 32 bits")
-    found = {"scales": (columns // group, rows), "qzeros": (columns // group, rows * bits // 32)}
+    found: dict[str, tuple[int, ...]] = {
+        "scales": (columns // group, rows),
+        "qzeros": (columns // group, rows * bits // 32),
+    }
     if scheme.layout == "awq":
         return found | {"qweight": (columns, rows * bits // 32)}
     return found | {"qweight": (columns * bits // 32, rows), "g_idx": (columns,)}
