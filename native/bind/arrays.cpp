@@ -110,4 +110,11 @@ Activations activations_named(const std::string& name) {
   return name == "int8" ? Activations::int8 : Activations::exact;
 }
 
+KvKind kv_kind_named(const std::string& name) {
+  for (const auto& [kind, known] : {std::pair(KvKind::fp32, "fp32"), {KvKind::bf16, "bf16"},
+                                    {KvKind::int8, "int8"}, {KvKind::int4, "int4"}})
+    if (name == known) return kind;
+  throw std::invalid_argument("kv_dtype: expected fp32, bf16, int8 or int4, got " + name);
+}
+
 }  // namespace sparing

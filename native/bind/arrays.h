@@ -7,6 +7,7 @@
 #include <string>
 
 #include "isa.h"
+#include "kv_layout.h"
 #include "linear.h"
 #include "products.h"
 
@@ -34,6 +35,7 @@ constexpr NamedIsa isas[] = {{Isa::avx512, "avx512"},  // best first
 // These throw std::invalid_argument for names and arrays that are not what they should be.
 Isa isa_named(const std::string& name);
 Activations activations_named(const std::string& name);
+KvKind kv_kind_named(const std::string& name);
 
 // Names of a kind, and of a layout with the version of its bytes.
 const char* name_of(Kind kind);
@@ -46,5 +48,7 @@ Matrix matrix_of(const std::string& name, const std::string& kind, const Any& da
 
 // Products with one weight, and packing.
 void bind_products(nanobind::module_& module);
+// One layer's paged attention on its own, as a class of the module.
+void bind_attention(nanobind::module_& module);
 
 }  // namespace sparing

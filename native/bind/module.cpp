@@ -10,7 +10,6 @@
 #include <stdexcept>
 
 #include "arrays.h"
-#include "attention.h"
 #include "decoder.h"
 #include "draw_arrays.h"
 #include "layer_norm.h"
@@ -51,9 +50,9 @@ class Model {
   }
 
   void make_cache(int64_t blocks, int64_t block_tokens, const std::string& kind) {
-    require(kind == "fp32" || kind == "bf16", "kv_dtype: expected fp32 or bf16");
+    const KvKind kv = kv_kind_named(kind);
     const std::lock_guard<std::mutex> hold(mutex_);
-    decoder_.make_cache(blocks, block_tokens, kind == "bf16");
+    decoder_.make_cache(blocks, block_tokens, kv);
   }
 
   void forward(const In<int32_t, 1>& ids, const In<int32_t, 1>& positions,
@@ -182,6 +181,7 @@ void layer(const In<float, 2>& x, const In<float, 1>& weight, const In<float, 1>
 NB_MODULE(_native, module) {
   using namespace sparing;
   const auto fixed = [](const char* name) { return nb::arg(name).noconvert(); };
+  bind_attention(module);
   module.def("isas", [] {
     std::vector<std::string> names;
     for (const auto& [isa, name] : isas)

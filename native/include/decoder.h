@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "activation.h"
-#include "attention.h"
+#include "attend.h"
 #include "decoder_shape.h"
 #include "pool.h"
 #include "products.h"
@@ -60,7 +60,7 @@ class Decoder {
 
   const DecoderShape& shape() const { return shape_; }
   int64_t blocks() const { return blocks_; }
-  int64_t block_tokens() const { return block_tokens_; }
+  int64_t block_tokens() const { return layout_.block_tokens; }
   int threads() const { return pool_.threads(); }
   Pool& pool() { return pool_; }
 
@@ -72,7 +72,7 @@ class Decoder {
   void finish();
 
   // Sets aside keys and values for blocks * block_tokens positions, zeroed; the old ones are lost.
-  void make_cache(int64_t blocks, int64_t block_tokens, bool bf16);
+  void make_cache(int64_t blocks, int64_t block_tokens, KvKind kind);
 
   // Throws std::invalid_argument when a batch asks for anything outside its arrays, the cache,
   // the vocabulary or the context, or writes a position twice.
@@ -108,6 +108,7 @@ class Decoder {
   }
   void place(const LayerWeights& layer, int64_t index);
   void attend(int64_t index);
+  AttentionRule rule_of(int64_t layer) const;
   void join(const Affine& map, const float* from, const Norm& post);
   void add(std::vector<float>& from, const Norm& post);
   void feed_forward(const LayerWeights& layer, const float* from);
@@ -127,15 +128,14 @@ class Decoder {
       for (int64_t n = task * chunk; n < end; ++n) row(n);
     });
   }
-  int64_t attention_floats(int64_t longest) const;  // of scratch, for one task
   void write(int64_t row, int64_t layer, const float* from, bool values);
   char* cache_of(int64_t layer, bool values) const;
 
   DecoderShape shape_;
-  Attention attention_;
   Activate activate_;
   Pool pool_;
   Products products_;
+  Attend attend_;
 
   std::map<std::string, Slot> slots_;
   Matrix embed_, positions_;
@@ -143,9 +143,10 @@ class Decoder {
   Affine head_;
   std::vector<LayerWeights> layers_;
 
-  std::unique_ptr<char, Free> cache_;  // [layers, 2, blocks, kv_heads, block_tokens, head_width]
-  int64_t blocks_ = 0, block_tokens_ = 0;
-  bool bf16_ = false;
+  std::unique_ptr<char, Free> cache_;  // [layers, 2, blocks] of blocks as in kv_layout.h
+  char* cache_base_ = nullptr;         // its first whole line
+  int64_t blocks_ = 0;
+  KvLayout layout_;
 
   Batch batch_;  // of the call under way; N shrinks to L in the last layer
   std::vector<int32_t> sequence_;  // of each row
@@ -162,7 +163,6 @@ class Decoder {
   std::vector<int64_t> place_, first_, next_;
   std::vector<Product> products_asked_;
   std::vector<float> router_, shared_router_, gathered_, experts_out_;
-  std::vector<std::vector<float>> scratch_;  // one per thread
 };
 
 }  // namespace sparing

@@ -63,6 +63,23 @@ inline simde__m512 nearest_ps(simde__m512 a) {
   for (float& value : x.at) value = std::nearbyint(value);
   return bits<simde__m512>(x);
 }
+inline simde__m512i inserti64x4(simde__m512i a, simde__m256i half, int at) {
+  Ints out = bits<Ints>(a);
+  std::memcpy(out.at + 8 * at, &half, sizeof half);
+  return bits<simde__m512i>(out);
+}
+inline simde__m512i sllv_epi32(simde__m512i a, simde__m512i by) {
+  Ints x = bits<Ints>(a);
+  const Ints shift = bits<Ints>(by);
+  for (int i = 0; i < 16; ++i)
+    x.at[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(x.at[i]) << shift.at[i]);
+  return bits<simde__m512i>(x);
+}
+inline simde__m512i srai_epi32(simde__m512i a, unsigned by) {
+  Ints x = bits<Ints>(a);
+  for (std::int32_t& value : x.at) value >>= by;
+  return bits<simde__m512i>(x);
+}
 
 }  // namespace avx512_missing
 
@@ -73,5 +90,11 @@ inline simde__m512 nearest_ps(simde__m512 a) {
 #define _mm512_cvtepi8_epi32(a) avx512_missing::widen<std::int8_t>(a)
 #define _mm512_cvtepi32_ps avx512_missing::cvtepi32_ps
 #define _mm512_cvtps_epi32 avx512_missing::cvtps_epi32
+#undef _mm512_inserti64x4
+#define _mm512_inserti64x4 avx512_missing::inserti64x4
+#undef _mm512_sllv_epi32
+#define _mm512_sllv_epi32 avx512_missing::sllv_epi32
+#undef _mm512_srai_epi32
+#define _mm512_srai_epi32 avx512_missing::srai_epi32
 #undef _mm512_roundscale_ps
 #define _mm512_roundscale_ps(a, mode) avx512_missing::nearest_ps(a)

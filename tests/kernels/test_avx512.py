@@ -23,6 +23,7 @@ LACKING = [name for name, absent in MISSING.items() if absent]
 @pytest.mark.skipif(bool(LACKING), reason=f"needs {', '.join(LACKING)}")
 def test_variants_agree_with_the_reference(tmp_path: Path) -> None:
     sources = [NATIVE / "src" / operation / "reference.cpp" for operation in OPERATIONS]
+    sources.append(NATIVE / "src" / "attention" / "kv_layout.cpp")
     flags = ["-std=c++17", "-ffp-contract=off", "-DSPARING_SIMDE"]
     folders = [f"-I{NATIVE / 'include'}", f"-I{NATIVE / 'src'}", f"-I{HERE}"]
     driver, program = HERE / "variants_driver.cpp", tmp_path / "driver"

@@ -28,6 +28,7 @@ def compiled(sources: list[Path], *options: str | Path) -> None:
 @needs_tools
 def test_variants_agree_with_the_reference(tmp_path: Path) -> None:
     sources = [NATIVE / "src" / operation / "reference.cpp" for operation in OPERATIONS]
+    sources.append(NATIVE / "src" / "attention" / "kv_layout.cpp")
     program = tmp_path / "driver"
     compiled([HERE / "variants_driver.cpp", *sources], "-static", "-o", program)
     done = subprocess.run([*EMULATOR, program], capture_output=True, text=True)

@@ -26,7 +26,7 @@
 
 namespace sparing {
 extern const Linear linear_reference;
-void attention_reference(const AttentionTask& task);
+extern const Attention attention_reference;
 Activate activation_reference(Activation kind);
 }  // namespace sparing
 
@@ -98,36 +98,69 @@ void check_linear(Kind kind, bool shifted, int64_t N, int64_t Z, int64_t D, int6
   }
 }
 
-void check_attention(int64_t T, int64_t R, int64_t K, int64_t position, bool bf16) {
-  const int64_t G = 2, block_tokens = 5, S = position + T;
-  const int64_t P = (S + block_tokens - 1) / block_tokens;
-  std::vector<float> q = normal(T * R * G * K);
-  std::vector<float> cache = normal(2 * P * G * block_tokens * K);
-  std::vector<uint16_t> halves(cache.size());
-  for (size_t i = 0; i < cache.size(); ++i) {
-    uint32_t bits;
-    __builtin_memcpy(&bits, &cache[i], 4);
-    halves[i] = static_cast<uint16_t>(bits >> 16);
-  }
+struct Setting {
+  int64_t T, R, K, position, block_tokens;
+  KvKind kind;
+  AttentionRule rule;
+};
+
+void check_attention(const Setting& at) {
+  KvLayout layout;
+  layout.kind = at.kind, layout.G = 2, layout.K = at.K, layout.block_tokens = at.block_tokens;
+  const int64_t S = at.position + at.T, P = (S + at.block_tokens - 1) / at.block_tokens;
+  const int64_t H = layout.G * at.R;
+  std::vector<float> q = normal(at.T * H * at.K), row = normal(layout.G * at.K);
+  std::vector<char> keys(static_cast<size_t>(P * layout.block_bytes() + 64)), values = keys;
   std::vector<int32_t> table;
   for (int64_t p = 0; p < P; ++p) table.push_back(static_cast<int32_t>(P - 1 - p));
-  std::vector<float> scratch(
-      static_cast<size_t>(attention_scratch(T, R, K, S, block_tokens)));
-  std::vector<float> got(q.size()), want(q.size());
+  for (int64_t s = 0; s < S; ++s) {
+    const int64_t block = table[static_cast<size_t>(s / at.block_tokens)];
+    kv_write_keys(layout, keys.data(), block, s % at.block_tokens, row.data());
+    row = normal(layout.G * at.K);
+    kv_write_values(layout, values.data(), block, s % at.block_tokens, row.data());
+    row = normal(layout.G * at.K);
+  }
+  std::vector<float> scratch(static_cast<size_t>(attention_scratch(at.T, at.R, at.K)));
+  std::vector<float> got(q.size()), want(q.size()), apart(q.size());
+  std::vector<float> side = normal(H * 2 * S), slopes = normal(H), sinks = normal(H);
+  for (float& slope : slopes) slope = std::fabs(slope);
   AttentionTask task;
-  task.q = q.data(), task.row_stride = R * G * K;
-  task.T = T, task.R = R, task.K = K, task.position = position;
-  task.bf16 = bf16, task.block_stride = G * block_tokens * K, task.block_tokens = block_tokens;
-  task.blocks = table.data(), task.scale = 1.0f / std::sqrt(static_cast<float>(K));
-  const int64_t values = P * G * block_tokens * K;
-  task.keys = bf16 ? static_cast<const void*>(halves.data()) : cache.data();
-  task.values = bf16 ? static_cast<const void*>(&halves[values]) : &cache[values];
-  task.scratch = scratch.data();
+  task.q = q.data() + at.R * at.K, task.row_stride = H * at.K;
+  task.T = at.T, task.R = at.R, task.head = 1, task.position = at.position, task.length = S;
+  task.layout = layout, task.keys = keys.data(), task.values = values.data();
+  task.blocks = table.data(), task.rule = at.rule, task.scratch = scratch.data();
+  if (task.rule.bias) task.rule.bias = &side[static_cast<size_t>(S)], task.rule.bias_stride = 2 * S;
+  if (task.rule.slopes) task.rule.slopes = slopes.data();
+  if (task.rule.sinks) task.rule.sinks = sinks.data();
   task.out = got.data();
-  VARIANT(attention)(task);
+  VARIANT(attention).attend(task);
   task.out = want.data();
-  attention_reference(task);
-  compare("attention", K, S, got, want, 1e-5f);
+  attention_reference.attend(task);
+  compare("attention", at.K, S, got, want, 1e-5f);
+  task.out = apart.data();
+  const int64_t chunks = (S + attention_chunk - 1) / attention_chunk;
+  std::vector<float> states(static_cast<size_t>(chunks * attention_state(at.T, at.R, at.K)));
+  for (int64_t c = 0; c < chunks; ++c)
+    VARIANT(attention).part(
+        task, c, &states[static_cast<size_t>(c * attention_state(at.T, at.R, at.K))]);
+  VARIANT(attention).merge(task, chunks, states.data());
+  compare("attention in parts", at.K, S, apart, got, 0.0f);
+}
+
+void check_attentions() {
+  const float on = 1.0f;  // any pointer that is not null
+  AttentionRule plain, window, rich, both;
+  plain.scale = window.scale = rich.scale = both.scale = 0.2f;
+  window.window = 9;
+  rich.softcap = 3.0f, rich.sinks = &on, rich.slopes = &on;
+  both.causal = false, both.bias = &on;
+  for (const KvKind kind : {KvKind::fp32, KvKind::bf16, KvKind::int8, KvKind::int4})
+    for (const AttentionRule& rule : {plain, window, rich, both})
+      for (const int64_t K : {5, 16, 64, 80})
+        for (const int64_t tokens : {5, 16})
+          for (const auto& [T, R, position] :
+               {Extents{1, 1, 70}, Extents{3, 2, 130}, Extents{1, 7, 515}})
+            check_attention({T, R, K, position, tokens, kind, rule});
 }
 
 }  // namespace
@@ -142,9 +175,7 @@ int main() {
         if (kind != Kind::fp32 && kind != Kind::bf16) check_linear(kind, true, N, Z, D, group);
       }
     }
-  for (const int64_t K : {4, 16, 24, 64, 128, 200})
-    for (const int64_t T : {1, 3})
-      for (const bool bf16 : {false, true}) check_attention(T, 2, K, 17, bf16);
+  check_attentions();
   for (const Activation kind :
        {Activation::silu, Activation::gelu, Activation::gelu_tanh, Activation::relu})
     for (const int64_t count : {1, 16, 45}) {

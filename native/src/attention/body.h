@@ -1,114 +1,364 @@
 // Paged attention on the lanes included before this header; attention.h has the contract.
 #pragma once
 
+#include "products.h"
+#include "tanh.h"
+
 namespace sparing {
 namespace {
 
-// Block `index` of the sequence as float32 [block_tokens, K]; bfloat16 is widened into `wide`.
-inline const float* block_of(const AttentionTask& task, const void* base, int64_t index,
-                             int64_t tokens, float* wide) {
-  const int64_t at = task.blocks[index] * task.block_stride;
-  if (!task.bf16) return static_cast<const float*>(base) + at;
-  const uint16_t* bits = static_cast<const uint16_t*>(base) + at;
-  const int64_t count = tokens * task.K;
-  int64_t i = 0;
-  for (; i + W <= count; i += W) store(wide + i, from_bf16(bits + i));
-  for (; i < count; ++i) {
-    const uint32_t word = static_cast<uint32_t>(bits[i]) << 16;
-    __builtin_memcpy(wide + i, &word, sizeof word);
-  }
-  return wide;
+constexpr float finite = 3.0e38f;  // scores beyond it are held there, so that none is infinite
+constexpr float nothing = -__builtin_inff();
+constexpr int64_t row_extra = 16;  // floats of a state beside its sum
+constexpr int64_t convert_rows = 8;  // with more rows a tile is turned into float32 first
+
+// Rows of one task and what is kept of each. A state is a sum of `width` numbers, then its weight
+// and its largest score.
+struct Work {
+  const AttentionTask* task;
+  int64_t rows, width, stride;  // T * R; of a head; of a state
+  float* q;                     // [rows, width], scaled
+  float* total;                 // [rows, stride]
+  float* state;                 // [rows, stride], of one chunk
+  float* score;                 // [rows, attention_tile]
+  float* factor;                // [rows]
+  float* keys;                  // [attention_tile, width] float32 panels
+  float* values;                // [attention_tile, width]
+  float* key_scale;             // [attention_tile]
+  float* value_scale;           // [attention_tile]
+};
+
+inline Work work_of(const AttentionTask& task) {
+  Work work;
+  work.task = &task;
+  work.rows = task.T * task.R, work.width = task.layout.width();
+  work.stride = work.width + row_extra;
+  const auto misaligned = reinterpret_cast<uintptr_t>(task.scratch) % 64 / sizeof(float);
+  work.q = task.scratch + (misaligned ? 16 - misaligned : 0);
+  work.keys = work.q + work.rows * work.width;
+  work.values = work.keys + attention_tile * work.width;
+  work.score = work.values + attention_tile * work.width;
+  work.total = work.score + work.rows * attention_tile;
+  work.state = work.total + work.rows * work.stride;
+  work.key_scale = work.state + work.rows * work.stride;
+  work.value_scale = work.key_scale + attention_tile;
+  work.factor = work.value_scale + attention_tile;
+  return work;
 }
 
-// scores[0 .. count) become exp(score - largest); returns their sum.
-inline float softmax(float* scores, int64_t count) {
-  float largest = scores[0];
-  for (int64_t s = 1; s < count; ++s) largest = scores[s] > largest ? scores[s] : largest;
+inline void clear(const Work& work, float* states) {
+  for (int64_t row = 0; row < work.rows; ++row) {
+    float* state = states + row * work.stride;
+    for (int64_t k = 0; k < work.width; k += W) store(state + k, zero());
+    state[work.width] = 0.0f;
+    state[work.width + 1] = nothing;
+  }
+}
+
+inline void take_queries(const Work& work) {
+  const AttentionTask& task = *work.task;
+  const int64_t K = task.layout.K;
+  for (int64_t row = 0; row < work.rows; ++row) {
+    const float* from = task.q + row / task.R * task.row_stride + row % task.R * K;
+    float* to = work.q + row * work.width;
+    for (int64_t k = 0; k < K; ++k) to[k] = from[k] * task.rule.scale;
+    for (int64_t k = K; k < work.width; ++k) to[k] = 0.0f;
+  }
+}
+
+// Scores of the tokens begin .. end of the tile at position `at`, row by row, become weights
+// exp(score - largest), and what scales the row's sum so far. Returns nothing seen as factor 1.
+inline void softmax(const Work& work, const Panels& panels, int64_t row, int64_t at, int64_t begin,
+                    int64_t end) {
+  const AttentionRule& rule = work.task->rule;
+  float* score = work.score + row * attention_tile;
+  float* state = work.state + row * work.stride;
+  const int64_t h = work.task->head * work.task->R + row % work.task->R;
+  const int64_t distance = at - (work.task->position + row / work.task->R);
+  const bool scaled = work.task->layout.scaled();
+  F most = all(nothing);
+  for (int64_t s = begin / W * W; s < end; s += W) {
+    F x = load(score + s);
+    if (scaled) x = mul(x, load(panels.key_scale[s / 16] + s % 16));
+    if (rule.softcap > 0.0f)
+      x = mul(all(rule.softcap), hyperbolic_tangent(div(x, all(rule.softcap))));
+    const int64_t low = s < begin ? begin - s : 0, high = s + W > end ? end - s : W;
+    if (rule.bias || rule.slopes) {
+      float side[W];
+      for (int64_t lane = 0; lane < W; ++lane) {
+        const int64_t away = distance + s + lane;
+        float value = 0.0f;
+        if (rule.bias && lane >= low && lane < high) value = rule.bias[h * rule.bias_stride + away];
+        if (rule.slopes) value -= rule.slopes[h] * static_cast<float>(away < 0 ? -away : away);
+        side[lane] = value;
+      }
+      x = add(x, load(side));
+    }
+    x = max(all(-finite), min(all(finite), x));
+    if (low > 0 || high < W) x = between(x, low, high, all(nothing));
+    store(score + s, x);
+    most = max(most, x);
+  }
+  float lane[W];
+  store(lane, most);
+  const float before = state[work.width + 1];
+  float largest = before;
+  for (int64_t i = 0; i < W; ++i) largest = lane[i] > largest ? lane[i] : largest;
+  state[work.width + 1] = largest;
   const F shift = all(-largest);
   F sum = zero();
-  int64_t s = 0;
-  for (; s + W <= count; s += W) {
-    const F e = exponential(add(load(scores + s), shift));
-    store(scores + s, e);
+  for (int64_t s = begin / W * W; s < end; s += W) {
+    F e = exponential(add(load(score + s), shift));
+    const int64_t low = s < begin ? begin - s : 0, high = s + W > end ? end - s : W;
+    if (low > 0 || high < W) e = between(e, low, high, zero());
     sum = add(sum, e);
+    if (scaled) e = mul(e, load(panels.value_scale[s / 16] + s % 16));
+    store(score + s, e);
   }
-  if (s < count) {
-    const F e = keep(exponential(add(load_part(scores + s, count - s), shift)), count - s);
-    store_part(scores + s, e, count - s);
-    sum = add(sum, e);
+  float total[4], factor[W];
+  sum4(sum, zero(), zero(), zero(), total);
+  store(factor, exponential(all(before - largest)));
+  work.factor[row] = before == largest ? 1.0f : factor[0];
+  state[work.width] = state[work.width] * work.factor[row] + total[0];
+}
+
+// Where the panels of the tile at position `at` stand; those outside begin .. end are not read,
+// and repeat one that is there.
+inline Panels find(const Work& work, int64_t at, int64_t begin, int64_t end) {
+  const AttentionTask& task = *work.task;
+  const KvLayout& layout = task.layout;
+  const int64_t tokens = layout.block_tokens, bytes = 16 * layout.row_bytes();
+  Panels panels;
+  const int64_t low = begin / 16, high = (end - 1) / 16;
+  for (int64_t p = 0; p < attention_tile / 16; ++p) {
+    const int64_t s = at + 16 * (p < low ? low : p > high ? high : p);
+    const int64_t head =
+        task.blocks[s / tokens] * layout.block_bytes() + task.head * layout.head_bytes();
+    const int64_t slot = s % tokens;
+    panels.key[p] = task.keys + head + slot / 16 * bytes;
+    panels.value[p] = task.values + head + slot / 16 * bytes;
+    if (!layout.scaled()) continue;
+    const int64_t scale = head + layout.code_bytes() + 4 * slot;
+    panels.key_scale[p] = reinterpret_cast<const float*>(task.keys + scale);
+    panels.value_scale[p] = reinterpret_cast<const float*>(task.values + scale);
   }
-  float out[4];
-  sum4(sum, zero(), zero(), zero(), out);
+  return panels;
+}
+
+inline void use_float32(const Work& work, Panels& panels) {
+  for (int64_t p = 0; p < attention_tile / 16; ++p) {
+    panels.key[p] = reinterpret_cast<const char*>(work.keys + 16 * p * work.width);
+    panels.value[p] = reinterpret_cast<const char*>(work.values + 16 * p * work.width);
+  }
+}
+
+// The tile as float32, its scales left beside it.
+template <KvKind kind>
+inline void convert(const Work& work, Panels& panels, int64_t begin, int64_t end) {
+  for (int64_t p = begin / 16; p <= (end - 1) / 16; ++p) {
+    widen_keys<kind>(panels.key[p], work.width, work.keys + 16 * p * work.width);
+    widen_values<kind>(panels.value[p], work.width, work.values + 16 * p * work.width);
+  }
+  use_float32(work, panels);
+}
+
+// As `find` and `convert` for blocks that do not hold whole panels, number by number.
+inline Panels gather(const Work& work, int64_t at, int64_t begin, int64_t end) {
+  const AttentionTask& task = *work.task;
+  const KvLayout& layout = task.layout;
+  Panels panels;
+  use_float32(work, panels);
+  for (int64_t p = 0; p < attention_tile / 16; ++p) {
+    panels.key_scale[p] = work.key_scale + 16 * p;
+    panels.value_scale[p] = work.value_scale + 16 * p;
+  }
+  for (int64_t s = begin; s < end; ++s) {
+    const int64_t block = task.blocks[(at + s) / layout.block_tokens];
+    const int64_t slot = (at + s) % layout.block_tokens;
+    float* key = work.keys + s / 16 * 16 * work.width + s % 16;
+    float* value = work.values + s * work.width;
+    for (int64_t k = 0; k < work.width; ++k) {
+      key[16 * k] = kv_key_code(layout, task.keys, block, task.head, slot, k);
+      value[k] = kv_value_code(layout, task.values, block, task.head, slot, k);
+    }
+    if (!layout.scaled()) continue;
+    work.key_scale[s] = kv_scale(layout, task.keys, block, task.head, slot);
+    work.value_scale[s] = kv_scale(layout, task.values, block, task.head, slot);
+  }
+  return panels;
+}
+
+template <KvKind kind>
+inline void add_values(const Work& work, const Panels& panels, int64_t row, int64_t rows,
+                       int64_t begin, int64_t end, const float* factor) {
+  const float* weight = work.score + row * attention_tile;
+  float* sums = work.state + row * work.stride;
+  if (rows == 4)
+    sum_rows<kind, 4>(panels, begin, end, weight, factor, work.width, sums, work.stride);
+  if (rows == 3)
+    sum_rows<kind, 3>(panels, begin, end, weight, factor, work.width, sums, work.stride);
+  if (rows == 2)
+    sum_rows<kind, 2>(panels, begin, end, weight, factor, work.width, sums, work.stride);
+  if (rows == 1)
+    sum_rows<kind, 1>(panels, begin, end, weight, factor, work.width, sums, work.stride);
+}
+
+// Tokens of the tile at `at` that a row sees within the chunk.
+inline Span seen_in(const Work& work, int64_t row, int64_t at, int64_t begin, int64_t end) {
+  Span span = seen_by(*work.task, row / work.task->R);
+  span.begin = (span.begin > begin ? span.begin : begin) - at;
+  span.end = (span.end < end ? span.end : end) - at;
+  if (span.begin < 0) span.begin = 0;
+  if (span.end > attention_tile) span.end = attention_tile;
+  if (span.end < span.begin) span.end = span.begin;
+  return span;
+}
+
+// Weighted values of the tile for rows that see different tokens: what all see together, what is
+// before and after row by row, so that a row reads nothing that it does not see.
+template <KvKind kind>
+inline void values_of(const Work& work, const Panels& panels, int64_t row, int64_t rows,
+                      const Span* seen) {
+  const float ones[4] = {1.0f, 1.0f, 1.0f, 1.0f};
+  const float* factor = work.factor + row;
+  int64_t begin = 0, end = attention_tile;
+  for (int64_t r = 0; r < rows; ++r) {
+    begin = seen[r].begin > begin ? seen[r].begin : begin;
+    end = seen[r].end < end ? seen[r].end : end;
+  }
+  const bool apart = begin >= end;  // nothing that all see
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t stop = apart ? seen[r].end : begin;
+    if (seen[r].begin >= stop) continue;
+    add_values<kind>(work, panels, row + r, 1, seen[r].begin, stop, factor + r);
+    work.factor[row + r] = 1.0f;
+  }
+  if (apart) return;
+  add_values<kind>(work, panels, row, rows, begin, end, factor);
+  for (int64_t r = 0; r < rows; ++r)
+    if (seen[r].end > end) add_values<kind>(work, panels, row + r, 1, end, seen[r].end, ones);
+}
+
+// One tile for all rows; tokens begin .. end of it are seen by some.
+template <KvKind kind>
+inline void tile_of(const Work& work, const Panels& panels, int64_t at, int64_t begin, int64_t end,
+                    const Span& chunk) {
+  scores<kind>(panels, begin, end, work.q, work.rows, work.width, work.score);
+  for (int64_t row = 0; row < work.rows; row += 4) {
+    const int64_t rows = work.rows - row < 4 ? work.rows - row : 4;
+    Span seen[4];
+    for (int64_t r = 0; r < rows; ++r) {
+      seen[r] = seen_in(work, row + r, at, chunk.begin, chunk.end);
+      work.factor[row + r] = 1.0f;
+      if (seen[r].begin < seen[r].end)
+        softmax(work, panels, row + r, at, seen[r].begin, seen[r].end);
+    }
+    values_of<kind>(work, panels, row, rows, seen);
+  }
+}
+
+template <KvKind kind>
+inline void run_tile(const Work& work, int64_t at, int64_t begin, int64_t end, const Span& chunk) {
+  if (work.task->layout.panel() != 16)
+    return tile_of<KvKind::fp32>(work, gather(work, at, begin, end), at, begin, end, chunk);
+  Panels panels = find(work, at, begin, end);
+  if (kind == KvKind::fp32 || work.rows <= convert_rows)
+    return tile_of<kind>(work, panels, at, begin, end, chunk);
+  convert<kind>(work, panels, begin, end);
+  tile_of<KvKind::fp32>(work, panels, at, begin, end, chunk);
+}
+
+// What the rows see of one chunk -> work.state.
+inline void run_chunk(const Work& work, int64_t chunk) {
+  clear(work, work.state);
+  const Span first = seen_by(*work.task, 0), last = seen_by(*work.task, work.task->T - 1);
+  Span span{first.begin < last.begin ? first.begin : last.begin,
+            first.end > last.end ? first.end : last.end};
+  if (span.begin < chunk * attention_chunk) span.begin = chunk * attention_chunk;
+  if (span.end > (chunk + 1) * attention_chunk) span.end = (chunk + 1) * attention_chunk;
+  for (int64_t at = span.begin / attention_tile * attention_tile; at < span.end;
+       at += attention_tile) {
+    const int64_t begin = span.begin > at ? span.begin - at : 0;
+    const int64_t end = span.end - at < attention_tile ? span.end - at : attention_tile;
+    switch (work.task->layout.kind) {
+      case KvKind::fp32: run_tile<KvKind::fp32>(work, at, begin, end, span); break;
+      case KvKind::bf16: run_tile<KvKind::bf16>(work, at, begin, end, span); break;
+      case KvKind::int8: run_tile<KvKind::int8>(work, at, begin, end, span); break;
+      case KvKind::int4: run_tile<KvKind::int4>(work, at, begin, end, span); break;
+    }
+  }
+}
+
+inline float exponential_of(float x) {
+  float out[W];
+  store(out, exponential(all(x)));
   return out[0];
 }
 
-// sum[0 .. C * W) += sum over tokens of weight[token] * value[token], tokens in order.
-template <int C>
-inline void accumulate(const float* weight, int64_t tokens, const float* value, int64_t K,
-                       float* sum) {
-  F part[C];
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) part[c] = load(sum + c * W);
-  for (int64_t s = 0; s < tokens; ++s) {
-    const F p = all(weight[s]);
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) part[c] = fma(p, load(value + s * K + c * W), part[c]);
+// work.total becomes the state of its positions and those of `states` together.
+inline void join(const Work& work, const float* states) {
+  for (int64_t row = 0; row < work.rows; ++row) {
+    float* total = work.total + row * work.stride;
+    const float* more = states + row * work.stride;
+    const float before = total[work.width + 1], now = more[work.width + 1];
+    if (now == nothing) continue;
+    const float largest = now > before ? now : before;
+    const float a = before == largest ? 1.0f : exponential_of(before - largest);
+    const float b = now == largest ? 1.0f : exponential_of(now - largest);
+    for (int64_t k = 0; k < work.width; k += W)
+      store(total + k, add(mul(load(total + k), all(a)), mul(load(more + k), all(b))));
+    total[work.width] = total[work.width] * a + more[work.width] * b;
+    total[work.width + 1] = largest;
   }
-#pragma GCC unroll 8
-  for (int c = 0; c < C; ++c) store(sum + c * W, part[c]);
 }
 
-inline void accumulate_head(const float* weight, int64_t tokens, const float* value, int64_t K,
-                            float* sum) {
-  int64_t k = 0;
-  for (; k + 8 * W <= K; k += 8 * W) accumulate<8>(weight, tokens, value + k, K, sum + k);
-  for (; k + 4 * W <= K; k += 4 * W) accumulate<4>(weight, tokens, value + k, K, sum + k);
-  for (; k + W <= K; k += W) accumulate<1>(weight, tokens, value + k, K, sum + k);
-  if (k < K) {
-    F part = load_part(sum + k, K - k);
-    for (int64_t s = 0; s < tokens; ++s)
-      part = fma(all(weight[s]), load_part(value + s * K + k, K - k), part);
-    store_part(sum + k, part, K - k);
+// The weighted means; a sink adds to the weight and has no value.
+inline void finish(const Work& work) {
+  const AttentionTask& task = *work.task;
+  const int64_t K = task.layout.K;
+  for (int64_t row = 0; row < work.rows; ++row) {
+    const float* total = work.total + row * work.stride;
+    float weight = total[work.width], scale = 1.0f;
+    const float largest = total[work.width + 1];
+    if (task.rule.sinks && weight != 0.0f) {
+      const float sink = task.rule.sinks[task.head * task.R + row % task.R];
+      const float most = sink > largest ? sink : largest;
+      scale = exponential_of(largest - most);
+      weight = weight * scale + exponential_of(sink - most);
+    }
+    const float factor = weight == 0.0f ? 0.0f : scale / weight;
+    float* out = task.out + row / task.R * task.row_stride + row % task.R * K;
+    for (int64_t k = 0; k < K; ++k) out[k] = total[k] * factor;
   }
 }
 
 void attend(const AttentionTask& task) {
-  const int64_t T = task.T, R = task.R, K = task.K, S = task.position + T;
-  float* q = task.scratch;           // [T, R, K], scaled
-  float* sum = q + T * R * K;        // [T, R, K]
-  float* score = sum + T * R * K;    // [T, R, S]
-  float* wide = score + T * R * S;   // [block_tokens, K]
-  for (int64_t t = 0; t < T; ++t)
-    for (int64_t i = 0; i < R * K; ++i) {
-      q[t * R * K + i] = task.q[t * task.row_stride + i] * task.scale;
-      sum[t * R * K + i] = 0.0f;
-    }
-  for (int64_t begin = 0; begin < S; begin += task.block_tokens) {
-    const int64_t tokens = S - begin < task.block_tokens ? S - begin : task.block_tokens;
-    const float* key = block_of(task, task.keys, begin / task.block_tokens, tokens, wide);
-    dots(q, K, T * R, key, K, tokens, K,
-         [&](int64_t i, int64_t s, float value) { score[i * S + begin + s] = value; });
+  const Work work = work_of(task);
+  take_queries(work);
+  clear(work, work.total);
+  const Span first = seen_by(task, 0), last = seen_by(task, task.T - 1);
+  const int64_t begin = first.begin < last.begin ? first.begin : last.begin;
+  const int64_t end = first.end > last.end ? first.end : last.end;
+  for (int64_t chunk = begin / attention_chunk; chunk * attention_chunk < end; ++chunk) {
+    run_chunk(work, chunk);
+    join(work, work.state);
   }
-  float* out = task.out;
-  for (int64_t i = 0; i < T * R; ++i) {
-    const float total = softmax(score + i * S, task.position + i / R + 1);
-    out[i / R * task.row_stride + i % R * K] = total;  // kept until the values are summed
-  }
-  for (int64_t begin = 0; begin < S; begin += task.block_tokens) {
-    const int64_t tokens = S - begin < task.block_tokens ? S - begin : task.block_tokens;
-    const float* value = block_of(task, task.values, begin / task.block_tokens, tokens, wide);
-    for (int64_t i = 0; i < T * R; ++i) {
-      const int64_t seen = task.position + i / R + 1 - begin;
-      if (seen > 0)
-        accumulate_head(score + i * S + begin, seen < tokens ? seen : tokens, value, K,
-                        sum + i * K);
-    }
-  }
-  for (int64_t i = 0; i < T * R; ++i) {
-    float* row = out + i / R * task.row_stride + i % R * K;
-    const float factor = 1.0f / row[0];
-    for (int64_t k = 0; k < K; ++k) row[k] = sum[i * K + k] * factor;
-  }
+  finish(work);
+}
+
+void part(const AttentionTask& task, int64_t chunk, float* states) {
+  Work work = work_of(task);
+  work.state = states;
+  take_queries(work);
+  run_chunk(work, chunk);
+}
+
+void merge(const AttentionTask& task, int64_t chunks, const float* states) {
+  const Work work = work_of(task);
+  clear(work, work.total);
+  for (int64_t chunk = 0; chunk < chunks; ++chunk)
+    join(work, states + chunk * work.rows * work.stride);
+  finish(work);
 }
 
 }  // namespace

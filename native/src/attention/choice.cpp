@@ -2,16 +2,16 @@
 
 namespace sparing {
 
-void attention_reference(const AttentionTask& task);
+extern const Attention attention_reference;
 #ifdef SPARING_X86
-void attention_avx2(const AttentionTask& task);
-void attention_avx512(const AttentionTask& task);
+extern const Attention attention_avx2;
+extern const Attention attention_avx512;
 #endif
 #ifdef SPARING_ARM
-void attention_neon(const AttentionTask& task);
+extern const Attention attention_neon;
 #endif
 
-Attention attention_for(Isa isa) {
+const Attention& attention_for(Isa isa) {
 #ifdef SPARING_X86
   if (isa == Isa::avx512) return attention_avx512;
   if (isa == Isa::avx2) return attention_avx2;

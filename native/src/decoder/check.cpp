@@ -39,20 +39,20 @@ void Decoder::check(const Batch& batch) const {
   written.reserve(static_cast<size_t>(batch.N));
   for (int64_t r = 0; r < batch.R; ++r) {
     const int64_t last = batch.positions[batch.starts[r + 1] - 1];
-    require(last / block_tokens_ < batch.P, "blocks_RP", "a column for each block of positions",
+    require(last / layout_.block_tokens < batch.P, "blocks_RP", "a column for each block of positions",
             batch.P);
     require(batch.lengths == nullptr || batch.lengths[r] > last, "lengths_R",
             "more than the last position", batch.lengths == nullptr ? 0 : batch.lengths[r]);
     const int32_t* table = batch.blocks + r * batch.P;
-    for (int64_t i = 0; i <= last / block_tokens_; ++i)
+    for (int64_t i = 0; i <= last / layout_.block_tokens; ++i)
       require(table[i] >= 0 && table[i] < blocks_, "blocks_RP", below(blocks_), table[i]);
     for (int64_t n = batch.starts[r]; n < batch.starts[r + 1]; ++n) {
       const int64_t position = batch.positions[n];
       const bool first = n == batch.starts[r];
       require(position <= last && (first || position == batch.positions[n - 1] + 1), "positions_N",
               "consecutive positions within a sequence", position);
-      written.push_back(table[position / block_tokens_] * block_tokens_ +
-                        position % block_tokens_);
+      written.push_back(table[position / layout_.block_tokens] * layout_.block_tokens +
+                        position % layout_.block_tokens);
     }
   }
   std::sort(written.begin(), written.end());

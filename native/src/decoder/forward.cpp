@@ -34,12 +34,8 @@ void Decoder::prepare(const Batch& batch) {
   grow(place_, most * X);
   for (auto* counts : {&first_, &next_}) grow(*counts, E + 1);
   sequence_.resize(static_cast<size_t>(N));
-  int64_t longest = 0;
-  for (int64_t r = 0; r < batch.R; ++r) {
+  for (int64_t r = 0; r < batch.R; ++r)
     std::fill(sequence_.begin() + batch.starts[r], sequence_.begin() + batch.starts[r + 1], r);
-    longest = std::max<int64_t>(longest, batch.positions[batch.starts[r + 1] - 1] + 1);
-  }
-  for (auto& scratch : scratch_) grow(scratch, attention_floats(longest));
   rows(N, [&](int64_t n) {
     embed(n);
     turn_angles(n);

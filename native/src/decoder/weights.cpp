@@ -14,12 +14,11 @@ std::string extent(int64_t Z, int64_t D) {
 
 Decoder::Decoder(DecoderShape shape, Isa isa, int threads, Activations activations)
     : shape_(std::move(shape)),
-      attention_(attention_for(isa)),
       activate_(activation_for(isa, shape_.activation)),
       pool_(threads),
       products_(isa, activations, &pool_),
-      layers_(static_cast<size_t>(shape_.layers)),
-      scratch_(static_cast<size_t>(threads)) {
+      attend_(isa, pool_),
+      layers_(static_cast<size_t>(shape_.layers)) {
   const int64_t D = shape_.width;
   slots_["embed.weight"] = {shape_.vocab, D, &embed_, nullptr, false};
   if (shape_.learned_positions)
