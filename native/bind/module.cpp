@@ -11,6 +11,7 @@
 
 #include "arrays.h"
 #include "decoder.h"
+#include "encoders.h"
 #include "draw_arrays.h"
 #include "layer_norm.h"
 #include "rms_norm.h"
@@ -180,6 +181,7 @@ void layer(const In<float, 2>& x, const In<float, 1>& weight, const In<float, 1>
 
 NB_MODULE(_native, module) {
   using namespace sparing;
+  bind_encoders(module);
   const auto fixed = [](const char* name) { return nb::arg(name).noconvert(); };
   bind_attention(module);
   module.def("isas", [] {

@@ -33,15 +33,15 @@ __all__ = [
 
 
 def load(model: str | Path, **settings: Any) -> Any:
-    """A running engine for a model folder: an `LLM` with generate, stream and chat.
+    """A model folder, ready: an `LLM` with generate, stream and chat for one that writes text, an
+    `Embedder` with embed and encode_images for an encoder.
 
     `settings` are fields of EngineConfig.  Errors: ArtefactError for a folder that cannot be
     read, ConfigError for an unknown setting, CapacityError when the cache cannot fit.
     """
-    from sparing.engine.assemble import EngineConfig
-    from sparing.engine.assemble import load as assemble
+    from sparing.engine.assemble import EngineConfig, load_any
 
-    return assemble(Path(model), config.build(EngineConfig, settings))
+    return load_any(Path(model), config.build(EngineConfig, settings))
 
 
 def _run(

@@ -13,6 +13,9 @@
     handle, reply        an answer as its reader sees it; its life inside, with one end
     service              the engine in a thread, with any number of readers
     capacity             how many tokens the cache may hold on this machine
+    native_tower, embedder      encoders: texts or images in, rows of features out
+    native_seq2seq       an encoder with its decoder as an executor; a prompt is its source
+    assemble_encoder     their folders, wired
     llm, assemble        the face for everyone else; a folder wired into a running engine
 
 Invariant: memory pressure, company in the batch and cancellations of others may delay an answer

@@ -3,21 +3,26 @@
 from pathlib import Path
 
 from sparing.base.errors import ArtefactError
+from sparing.engine.assemble_encoder import load_embedder, refuse_encoder
 from sparing.engine.blocks import BlockPool
 from sparing.engine.capacity import fit, free_memory_bytes
 from sparing.engine.chooser import Compute
 from sparing.engine.config import EngineConfig
+from sparing.engine.embedder import Embedder
 from sparing.engine.executor import Executor
 from sparing.engine.llm import LLM
 from sparing.engine.loop import Engine
 from sparing.engine.native_executor import NativeExecutor
+from sparing.engine.native_seq2seq import Seq2SeqExecutor
 from sparing.engine.scheduler import Scheduler
 from sparing.engine.service import Service
 from sparing.models.config import DecoderConfig
+from sparing.models.encoder_config import Seq2SeqConfig
+from sparing.models.encoder_folder import EncoderFolder, model_kind, open_encoder
 from sparing.models.folder import open_model
 from sparing.tokenizer.text import Tokenizer
 
-__all__ = ["EngineConfig", "assemble", "find_model", "load"]
+__all__ = ["EngineConfig", "assemble", "find_model", "load", "load_any"]
 
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|end_of_turn|>")
 """End-of-turn tokens of published chat formats; they count where the template writes them."""
@@ -29,10 +34,12 @@ def load(path: Path | str, config: EngineConfig | None = None, *, name: str | No
     """A running engine for a Hugging Face folder, or for the model of a run's folder.
 
     Errors: ArtefactError for a folder that cannot be read, ConfigError and CapacityError for
-    limits that do not fit the model or the memory.
+    limits that do not fit the model or the memory, ConfigError for an encoder alone.
     """
     config = config or EngineConfig()
     folder = find_model(Path(path))
+    if model_kind(folder) is not None:
+        return _load_pair(open_encoder(folder), config, name or Path(path).resolve().name)
     model = open_model(folder)
     tokenizer = Tokenizer.load(folder)
     fitted = fit(
@@ -58,6 +65,45 @@ def load(path: Path | str, config: EngineConfig | None = None, *, name: str | No
     )  # fmt: skip
 
 
+def load_any(path: Path | str, config: EngineConfig | None = None) -> LLM | Embedder:
+    """As `load`, and an `Embedder` for the folder of an encoder."""
+    folder = find_model(Path(path))
+    if model_kind(folder) is None:
+        return load(path, config)
+    found = open_encoder(folder)
+    if isinstance(found.config, Seq2SeqConfig):
+        return _load_pair(found, config or EngineConfig(), Path(path).resolve().name)
+    return load_embedder(found, config or EngineConfig())
+
+
+def _load_pair(model: EncoderFolder, config: EngineConfig, name: str) -> LLM:
+    """A running engine for an encoder with its decoder."""
+    found = model.config
+    if not isinstance(found, Seq2SeqConfig):
+        raise refuse_encoder(model)
+    tokenizer = Tokenizer.load(model.path)
+    numbers = 2 * 2 * found.decoder.layers * found.decoder.inner_width  # of source and target
+    fitted = fit(
+        config,
+        context=found.context,
+        kv_token_bytes=numbers * _KV_BYTES[config.kv_cache_dtype],
+        free_bytes=free_memory_bytes(),
+    )
+    resolved = fitted.config
+    assert resolved.kv_cache_tokens is not None
+    executor = Seq2SeqExecutor(
+        model,
+        kv_tokens=resolved.kv_cache_tokens,
+        block_tokens=resolved.block_tokens,
+        threads=resolved.threads,
+        kv_dtype=resolved.kv_cache_dtype,
+    )
+    return assemble(
+        executor, tokenizer, resolved,
+        eos=found.eos, name=name, reason=fitted.reason, start=found.start,
+    )  # fmt: skip
+
+
 def assemble(
     executor: Executor,
     tokenizer: Tokenizer,
@@ -69,11 +115,13 @@ def assemble(
     check: bool = False,
     compute: Compute | None = None,
     short_context: int | None = None,
+    start: int | None = None,
 ) -> LLM:
     """A running engine around any executor; `check` accounts for every block in every step.
 
     `compute` is the executor's own way to a choice, where it has a faster one than the plain;
     `short_context` is the model's, where its rotary frequencies change with the length.
+    `start` is what an answer begins after, where an encoder reads the prompt.
     """
     context = min(config.max_model_len or executor.context, executor.context)
     scheduler = Scheduler(
@@ -88,6 +136,7 @@ def assemble(
         context=context,
         eos=eos if tokenizer.eos is None else (*eos, tokenizer.eos),
         max_waiting=config.max_waiting,
+        start=start,
         check=check,
     )
     return LLM(service, tokenizer, executor, model_name=name, config=config, reason=reason)

@@ -19,6 +19,7 @@ class Layout:
         self._blocks = np.zeros(max_num_seqs * table, np.int32)
         self._logit_rows = np.zeros(max_num_seqs, np.int32)
         self._lengths = np.zeros(max_num_seqs, np.int32)
+        self._sources = np.zeros(max_num_seqs, np.int32)
 
     def fill(self, plan: list[Work]) -> Batch:
         """The plan as a batch; its arrays are views that the next call overwrites."""
@@ -32,6 +33,7 @@ class Layout:
             self._ids[N:end] = sequence.ids[work.start : work.start + work.count]
             self._positions[N:end] = range(work.start, work.start + work.count)
             blocks_RP[row, : len(sequence.blocks)] = sequence.blocks
+            self._sources[row] = sequence.request.source_tokens
             if work.draws:
                 self._logit_rows[draws] = end - 1
                 draws += 1
@@ -44,4 +46,5 @@ class Layout:
             blocks_RP=blocks_RP,
             logit_rows_L=self._logit_rows[:draws],
             lengths_R=self._lengths[:R],
+            sources_R=self._sources[:R],
         )

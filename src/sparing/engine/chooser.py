@@ -24,9 +24,9 @@ class Chooser:
     def __init__(self, request: Request) -> None:
         rule = request.sampling
         self.rule = rule
-        self._prompt_ids, self._output_ids = request.prompt_ids, list[int]()
+        self._prompt_ids, self._output_ids = request.target_ids, list[int]()
         self._luck = Luck(request.seed)
-        self._seen = Seen(request.prompt_ids if rule.repetition_penalty != 1.0 else ())
+        self._seen = Seen(request.target_ids if rule.repetition_penalty != 1.0 else ())
         self._row_C = np.array(
             (
                 rule.temperature, rule.top_p, rule.min_p,

@@ -27,6 +27,8 @@ class Batch:
     lengths_R: np.ndarray | None = None
     """Tokens known of each row's sequence, those of later steps among them; None for up to the
     row's last.  Models whose rotary frequencies depend on the length (longrope) need it."""
+    sources_R: np.ndarray | None = None
+    """Leading positions of each row that an encoder reads; None for none anywhere."""
 
 
 class Executor(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from sparing.base.errors import RequestError, require
 from sparing.engine.config import EngineConfig
@@ -89,7 +89,8 @@ class LLM:
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt; ids pass as they are."""
         if isinstance(prompt, str):
-            return self.tokenizer.encode(prompt, begin=True)
+            read_by_encoder = self.service.start is not None
+            return self.tokenizer.encode(prompt, begin=True, end=read_by_encoder)
         return list(prompt)
 
     def chat_ids(self, messages: Messages, *, tools: Messages | None = None) -> list[int]:
@@ -100,6 +101,14 @@ class LLM:
         return self.tokenizer.encode_chat(
             plain, tools=None if tools is None else list(map(dict, tools))
         )
+
+    def embed(self, *_: object, **__: object) -> NoReturn:
+        """Errors: RequestError always: this model writes text."""
+        raise RequestError(
+            f"embed, encode_images: {self.model_name} writes text; features come from an encoder"
+        )
+
+    encode_images = embed
 
     def close(self, drain_s: float = 0.0) -> None:
         """Stop the engine, at the latest after `drain_s` seconds."""

@@ -97,10 +97,24 @@ class Request:
     max_tokens: int
     """Most tokens to generate, resolved against the context."""
     seed: int
+    source_tokens: int = 0
+    """Leading tokens of the prompt that an encoder reads; 0 for a decoder alone."""
+
+    @property
+    def target_ids(self) -> tuple[int, ...]:
+        """What of the prompt the decoder reads."""
+        return self.prompt_ids[self.source_tokens :]
 
 
 def admit(
-    id: str, prompt_ids: tuple[int, ...], sampling: Sampling, *, context: int, vocab: int, seed: int
+    id: str,
+    prompt_ids: tuple[int, ...],
+    sampling: Sampling,
+    *,
+    context: int,
+    vocab: int,
+    seed: int,
+    source_tokens: int = 0,
 ) -> Request:
     """The request, with its limits resolved; refused when it can never be answered.
 
@@ -122,7 +136,14 @@ def admit(
             param="max_tokens" if room > 0 else "prompt",
             code="context_length_exceeded",
         )
-    return Request(id=id, prompt_ids=prompt_ids, sampling=sampling, max_tokens=wanted, seed=seed)
+    return Request(
+        id=id,
+        prompt_ids=prompt_ids,
+        sampling=sampling,
+        max_tokens=wanted,
+        seed=seed,
+        source_tokens=source_tokens,
+    )
 
 
 def _refuse(bad: bool, name: str, expected: str, got: object) -> None:

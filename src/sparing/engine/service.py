@@ -54,12 +54,15 @@ class Service:
         context: int,
         eos: Collection[int] = (),
         max_waiting: int,
+        start: int | None = None,
         check: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine, self._tokenizer, self._clock = engine, tokenizer, clock
         self.context, self.eos, self._max_waiting = context, frozenset(eos), max_waiting
         self._check = check  # every block accounted for after every step; for tests
+        self.start = start
+        """What an answer begins after, where an encoder reads the prompt; None for a decoder."""
         self._changed = threading.Condition()
         self._live: dict[str, Reply] = {}
         self._arrived: list[Reply] = []
@@ -87,14 +90,17 @@ class Service:
         with self._changed:
             self._numbers += 1
             id = request_id if request_id is not None else f"request-{self._numbers}"
+        ids, source = tuple(prompt_ids), 0
+        if self.start is not None and ids:
+            ids, source = (*ids, self.start), len(ids)
         request = admit(
-            id, tuple(prompt_ids), sampling,
-            context=self.context, vocab=self._engine.executor.vocab, seed=seed,
+            id, ids, sampling, context=self.context, vocab=self._engine.executor.vocab,
+            seed=seed, source_tokens=source,
         )  # fmt: skip
         self._engine.scheduler.check(request)
         handle = Handle(request, self._ask_cancel)
         text = TextStream(
-            self._tokenizer, sampling.stop, context_ids=request.prompt_ids[-_CONTEXT_TOKENS:]
+            self._tokenizer, sampling.stop, context_ids=request.target_ids[-_CONTEXT_TOKENS:]
         )
         reply = Reply(handle, text, self.eos, self._clock)
         with self._changed:

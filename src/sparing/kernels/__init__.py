@@ -3,6 +3,7 @@
 formats      float32, bfloat16, int8, int4 and int3 weight records, numpy only
 reference    every operation written to be read; the law that the C++ is tested against
 choose       which instruction set the C++ uses on this machine, chosen once, with the reason
+encoders     as native, for encoders and encoder-decoders
 native       the compiled library behind checks and messages
 draw         the arrays of a native draw: rules in, tokens and log-probabilities out
 
