@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from tests.models.families import CASES, outside_model
+from tests.models.families import ALL, outside_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -16,7 +16,7 @@ from sparing.models.presets import PRESETS, preset
 from sparing.networks.decoder import Decoder
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_parameters_are_those_of_the_outside_module(name: str) -> None:
     model = outside_model(name)
     config = parse_config(model.config.to_dict()).config

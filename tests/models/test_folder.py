@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from tests.models.families import CASES, ids, outside_model, save
+from tests.models.families import CASES, OTHERS, ids, outside_model, save
 from transformers import AutoModelForCausalLM
 
 from sparing.base.errors import ArtefactError, ConfigError
@@ -41,6 +41,35 @@ def change_tensors(folder: Path, change) -> None:
     tensors = load_file(folder / "model.safetensors")
     change(tensors)
     save_file(tensors, folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_families_of_which_only_weights_are_written(name: str, tmp_path: Path) -> None:
+    """Fused maps are joined again, norms lose their one; the config is the folder's own."""
+    model = outside_model(name)
+    opened = open_model(save(model, tmp_path / "theirs"), check_finite=True)
+    assert opened.template is not None
+    write_model(
+        tmp_path / "ours", opened.config, dense_weights(opened),
+        family=opened.family, template=opened.template,
+    )  # fmt: skip
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    with torch.no_grad():
+        torch.testing.assert_close(again(ids()).logits, model(ids()).logits, rtol=0, atol=1e-5)
+    reopened = open_model(tmp_path / "ours")
+    assert reopened.config == opened.config
+    for key, weight in opened.weights.items():
+        np.testing.assert_array_equal(reopened.weights[key].dequantise(), weight.dequantise())
+
+
+def test_a_template_of_another_model_is_refused(tmp_path: Path) -> None:
+    opened = open_model(save(outside_model("gemma2"), tmp_path / "theirs"))
+    other = dict(opened.template or {}) | {"sliding_window": 10}
+    with pytest.raises(ConfigError, match="template"):
+        write_model(
+            tmp_path / "ours", opened.config, dense_weights(opened),
+            family=opened.family, template=other,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)

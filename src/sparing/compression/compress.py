@@ -169,7 +169,10 @@ def write(folder: ModelFolder, rounded: Mapping[str, Int8 | Int4], out: Path) ->
     }
     half = all(isinstance(weight, BFloat16) for weight in dense.values())
     dtype = "bfloat16" if half else "float32"
-    write_model(out, folder.config, dense, dtype=dtype, family=folder.family, quantised=rounded)
+    write_model(
+        out, folder.config, dense,
+        dtype=dtype, family=folder.family, quantised=rounded, template=folder.template,
+    )  # fmt: skip
     copy_tokenizer(folder.path, out)
 
 

@@ -3,7 +3,7 @@
 config            the traits of a decoder
 rope              its rotary frequencies
 cost, presets     what it costs in closed form; shapes to train from nothing
-names             published weight names and ours, and every tensor's shape
+names, parts      published weight names and ours, every tensor's shape; one made of the other
 strict_json, tensor_file      bounded JSON and safetensors from strangers
 fields, hf_rope, hf_families   a config.json field by field, family by family
 hf_config         config.json, read strictly, and written for three families

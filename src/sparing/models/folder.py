@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +12,13 @@ import numpy as np
 
 from sparing.base.errors import ArtefactError, ConfigError, require
 from sparing.base.gguf import GgufFile
-from sparing.kernels.formats import BFloat16, Float32, to_bfloat16
+from sparing.kernels.formats import BFloat16, Float32, Weight, to_bfloat16
 from sparing.models.config import DecoderConfig
 from sparing.models.gguf_config import describe as describe_gguf
 from sparing.models.gguf_tensors import GgufTensors, gguf_parts
 from sparing.models.hf_config import Parsed, check_family, family_of, parse_config, to_tree
-from sparing.models.names import Family, parts, published, shapes
+from sparing.models.names import Family, Part, parts, published, shapes
+from sparing.models.parts import theirs
 from sparing.models.quantised import Record, Scheme, describe, stored_tensors
 from sparing.models.strict_json import read_object
 from sparing.models.tensor_file import Tensor, TensorFile, write_tensors
@@ -52,6 +53,15 @@ class ModelFolder:
     """Our tensor names to weight records."""
     quantization: tuple[Scheme, ...]
     """Schemes of the quantised weights; empty when none is."""
+
+    @property
+    def template(self) -> dict[str, Any] | None:
+        """The folder's own config.json, where the traits are not written from themselves."""
+        try:
+            check_family(self.config, self.family)
+        except ConfigError:
+            return dict(read_object(inside(self.path, "config.json")))
+        return None
 
     @property
     def tokenizer(self) -> Path | None:
@@ -175,17 +185,26 @@ def write_config(
     dtype: Dtype = "float32",
     family: Family | None = None,
     quantization_config: Mapping[str, Any] | None = None,
+    template: Mapping[str, Any] | None = None,
 ) -> None:
     """Write config.json and generation_config.json into folder `path`.
 
-    Errors: ConfigError when the family cannot hold the traits.
+    `template` is a config.json that says `config` already, for families that are not written from
+    traits.
+    Errors: ConfigError when the family cannot hold the traits, or the template says others.
     """
-    tree = to_tree(config, family or family_of(config), dtype=dtype)
+    family = family or family_of(config)
+    tree = to_tree(config, family, dtype=dtype) if template is None else dict(template)
+    if template is not None:
+        tree |= {"dtype": dtype, "torch_dtype": dtype}
+        tree.pop("quantization_config", None)
+        same = parse_config(tree | {"eos_token_id": list(config.eos)}).config == config
+        require(same, "template", "the traits of the model", "others")
     if quantization_config is not None:
         tree["quantization_config"] = dict(quantization_config)
     _write_json(path / "config.json", tree)
-    tokens = {"bos_token_id": config.bos, "eos_token_id": tree["eos_token_id"]}
-    _write_json(path / "generation_config.json", tokens)
+    ends = None if not config.eos else config.eos[0] if len(config.eos) == 1 else list(config.eos)
+    _write_json(path / "generation_config.json", {"bos_token_id": config.bos, "eos_token_id": ends})
 
 
 def write_model(
@@ -197,34 +216,58 @@ def write_model(
     family: Family | None = None,
     quantised: Mapping[str, Record] | None = None,
     shard_bytes: int = SHARD_BYTES,
+    template: Mapping[str, Any] | None = None,
 ) -> None:
     """Write config and weights into folder `path`; use a draft of `base.files` to be atomic.
 
     `tensors` are dense, `quantised` stand for some of the linear maps (an untied head is one);
     together they are exactly the tensors of `config`, under our names.  Norms and biases follow
-    `dtype` as the matrices do.
+    `dtype` as the matrices do.  `template` as in `write_config`.
 
     Errors: ConfigError naming a tensor that is missing, left over, given twice or misshapen.
     """
     family, quantised = family or family_of(config), quantised or {}
-    check_family(config, family)
+    if template is None:
+        check_family(config, family)
     _check_given(config, tensors, quantised)
-    modules = {
-        published(name, family).removesuffix(".weight"): quantised[name] for name in quantised
-    }
+    modules: dict[str, Record] = {}
+    stored: list[tuple[str, Tensor]] = []
+    for name, pieces in _published(config, family, tensors, quantised):
+        weight = theirs(pieces)
+        if isinstance(weight, Float32 | BFloat16):
+            stored.append((name, _stored(weight, dtype)))
+        else:
+            module = name.removesuffix(".weight")
+            modules[module] = weight
+            stored += stored_tensors(module, weight, half=dtype == "bfloat16")
     described = describe(modules, _linears(config, family)) if modules else None
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    write_config(path, config, dtype=dtype, family=family, quantization_config=described)
-    stored: list[tuple[str, Tensor]] = []
-    for name in shapes(config):
-        module = published(name, family)
-        if name in quantised:
-            record, half = quantised[name], dtype == "bfloat16"
-            stored += stored_tensors(module.removesuffix(".weight"), record, half=half)
-        else:
-            stored.append((module, _stored(tensors[name], dtype)))
+    write_config(
+        path, config,
+        dtype=dtype, family=family, quantization_config=described, template=template,
+    )  # fmt: skip
     _write_shards(path, stored, shard_bytes)
+
+
+def _published(
+    config: DecoderConfig,
+    family: Family,
+    tensors: Mapping[str, Dense],
+    quantised: Mapping[str, Record],
+) -> Iterator[tuple[str, list[tuple[Part, Weight]]]]:
+    """Published names in order, and our pieces of each."""
+    found: dict[str, list[str]] = {}
+    places = parts(config, family)
+    for name, part in places.items():
+        found.setdefault(part.published, []).append(name)
+    for published_name, names in found.items():
+        pieces: list[tuple[Part, Weight]] = []
+        for name in names:
+            given = quantised[name] if name in quantised else tensors[name]
+            weight = Float32(as_float32(given)) if isinstance(given, np.ndarray) else given
+            pieces.append((places[name], weight))
+        yield published_name, pieces
 
 
 def _check_given(
@@ -246,13 +289,12 @@ def _check_given(
 
 def _linears(config: DecoderConfig, family: Family) -> list[str]:
     """Published module names of the linear maps, the head among them (tied or not)."""
+    outside = ("embed.weight", "positions.weight", "head.weight")
     names = [
-        name
-        for name, shape in shapes(config).items()
-        if len(shape) == 2 and name not in ("embed.weight", "head.weight")
+        name for name, shape in shapes(config).items() if len(shape) == 2 and name not in outside
     ]
     modules = [published(name, family) for name in (*names, "head.weight")]
-    return [module.removesuffix(".weight") for module in modules]
+    return list(dict.fromkeys(module.removesuffix(".weight") for module in modules))
 
 
 def _stored(tensor: Dense, dtype: Dtype) -> Tensor:

@@ -5,13 +5,13 @@ touched; the records are made when they are asked for, most of them as views of 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 
 import numpy as np
 
 from sparing.base.errors import ArtefactError
-from sparing.kernels.formats import BFloat16, Float32, Quantised, Weight
-from sparing.models.names import Part, Rows, is_harmless
+from sparing.kernels.formats import Quantised, Weight
+from sparing.models.names import Part, is_harmless
+from sparing.models.parts import ours
 from sparing.models.scheme import Scheme
 from sparing.models.stored_maps import Files, Source, check, find, read
 from sparing.models.tensor_file import TensorFile
@@ -95,34 +95,6 @@ def _spare_head(files: Files, head: str, embed: str, where: str) -> set[str]:
     if one.dtype != two.dtype or one.shape != two.shape or one.tobytes() != two.tobytes():
         raise ArtefactError(f"{where}: tie_word_embeddings is set, but {head} differs from {embed}")
     return {head}
-
-
-def ours(weight: Weight, part: Part) -> Weight:
-    """Our tensor from the published one; a view where the rows are whole and in order."""
-    if part.transposed:
-        weight = _turned(weight)
-    if part.rows is not None:
-        weight = _cut(weight, part.rows)
-    if part.plus_one:
-        return Float32(weight.dequantise() + np.float32(1.0))
-    return weight
-
-
-def _turned(weight: Weight) -> Weight:
-    if isinstance(weight, BFloat16):
-        return BFloat16(np.ascontiguousarray(weight.bits_ZD.T))
-    return Float32(np.ascontiguousarray(weight.dequantise().T))
-
-
-def _cut(weight: Weight, rows: Rows) -> Weight:
-    """The rows of any record, field by field: each field's first dimension is the rows."""
-    arrays = (getattr(weight, item.name) for item in fields(weight))
-    return type(weight)(*(None if array is None else _some(array, rows) for array in arrays))
-
-
-def _some(array: np.ndarray, rows: Rows) -> np.ndarray:
-    runs = array.reshape(-1, rows.period, *array.shape[1:])[:, rows.begin : rows.end]
-    return np.ascontiguousarray(runs.reshape(-1, *array.shape[1:]))
 
 
 def _listed(names: Sequence[str]) -> str:
