@@ -76,7 +76,11 @@ class Fields:
         value = self.get(key)
         if value is None:
             return None
-        if not isinstance(value, list) or len(value) > most or any(type(x) is not int for x in value):
+        if (
+            not isinstance(value, list)
+            or len(value) > most
+            or any(type(x) is not int for x in value)
+        ):
             raise ArtefactError(
                 f"{self.name}: {key}: expected a list of up to {most} integers, got {value!s:.80}"
             )

@@ -110,9 +110,7 @@ def _windows_by_kind(
 def _no_windows(field: Fields) -> None:
     """Refuse windows in families that have none."""
     kinds = field.get("layer_types")
-    if kinds is not None and (
-        not isinstance(kinds, list) or any(kind != _FULL for kind in kinds)
-    ):
+    if kinds is not None and (not isinstance(kinds, list) or any(kind != _FULL for kind in kinds)):
         raise ArtefactError(f"{field.name}: layer_types: only {_FULL} here, got {kinds!s:.80}")
     if field.boolean("use_sliding_window"):
         raise ArtefactError(f"{field.name}: use_sliding_window: no windows in this family")
@@ -367,13 +365,17 @@ def _granite(field: Fields) -> Traits:
     _whole_heads(field)
     traits = sizes | _rope(field, sizes) | _rms(field) | _activation(field)
     scaling = field.number("logits_scaling", 1.0)
-    return traits | _attention_bias(field) | {
-        "mlp_bias": field.boolean("mlp_bias"),
-        "embedding_scale": field.number("embedding_multiplier", 1.0),
-        "residual_scale": field.number("residual_multiplier", 1.0),
-        "query_scale": field.number("attention_multiplier", 1.0),
-        "logit_scale": 1.0 / scaling if scaling else math.nan,
-    }
+    return (
+        traits
+        | _attention_bias(field)
+        | {
+            "mlp_bias": field.boolean("mlp_bias"),
+            "embedding_scale": field.number("embedding_multiplier", 1.0),
+            "residual_scale": field.number("residual_multiplier", 1.0),
+            "query_scale": field.number("attention_multiplier", 1.0),
+            "logit_scale": 1.0 / scaling if scaling else math.nan,
+        }
+    )
 
 
 READERS: Mapping[Family, Callable[[Fields], Traits]] = {
