@@ -8,6 +8,7 @@
     executor, batch      what a model is to the engine; a plan laid out as arrays
     native_executor      the C++ forward pass as an executor
     native_traits        a config as the C++ pass takes it
+    packed_cache         weights packed once, kept beside the model, mapped at its next start
     sampling, chooser    from logits to a token: the distribution and the draw; of one request
     loop                 plan, forward, draw, commit
     handle, reply        an answer as its reader sees it; its life inside, with one end

@@ -14,6 +14,7 @@ from sparing.engine.llm import LLM
 from sparing.engine.loop import Engine
 from sparing.engine.native_executor import NativeExecutor
 from sparing.engine.native_seq2seq import Seq2SeqExecutor
+from sparing.engine.packed_cache import packed_weights
 from sparing.engine.scheduler import Scheduler
 from sparing.engine.service import Service
 from sparing.models.config import DecoderConfig
@@ -56,6 +57,7 @@ def load(path: Path | str, config: EngineConfig | None = None, *, name: str | No
         block_tokens=resolved.block_tokens,
         threads=resolved.threads,
         kv_dtype=resolved.kv_cache_dtype,
+        packed=packed_weights(model) if resolved.packed_cache == "auto" else None,
     )
     eos = (*model.config.eos, *turn_ends(tokenizer))
     return assemble(

@@ -1,6 +1,6 @@
 """The C++ forward pass as an executor."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from sparing.engine.native_traits import native_traits
 from sparing.engine.request import MOST_LOGPROBS
 from sparing.engine.sampling import TokenLogprobs
 from sparing.kernels.draw import DrawArrays
+from sparing.kernels.formats import Packed, Weight
 from sparing.kernels.native import Activations, NativeModel, processors
 from sparing.models.folder import ModelFolder, open_model
 
@@ -36,10 +37,12 @@ class NativeExecutor:
         threads: int | None = None,
         kv_dtype: KvDtype = "auto",
         activations: Activations = "int8",
+        packed: Mapping[str, Packed] | None = None,
     ) -> None:
         """Set aside `kv_tokens` positions (rounded up to whole blocks); auto keeps float32.
 
         Rows are rounded to int8 for products with quantised weights unless `activations` is exact.
+        Matrices in `packed` stand for the folder's own.
 
         Errors: ConfigError for a setting out of range, ArtefactError for a damaged folder.
         """
@@ -49,7 +52,8 @@ class NativeExecutor:
         require(kv_dtype in ("auto", "fp32", "bf16"), "kv_dtype", "auto, fp32 or bf16", kv_dtype)
         folder = model if isinstance(model, ModelFolder) else open_model(Path(model))
         config = folder.config
-        weights = dict(folder.weights.items())
+        ahead: Mapping[str, Weight | Packed] = packed or {}
+        weights = {n: ahead[n] if n in ahead else folder.weights[n] for n in folder.weights}
         self.config = config
         self.vocab, self.context = config.vocab, config.context
         self.block_tokens = block_tokens

@@ -17,6 +17,7 @@ encoder_names, encoder_folder      the weights of encoders, every tensor account
 sentence, pixels  how a folder wants its texts embedded, and its images read
 stored_maps, weights     every tensor of a decoder accounted for
 folder            Hugging Face folders read and written, GGUF files read
+packed_file       matrices in the order of one instruction set, kept in a file and mapped
 
 Invariant: a folder opens only if each of its tensors is one that its config calls for, of the
 right shape and whole; no code from a folder is run and no file outside of it is opened.

@@ -86,12 +86,10 @@ class Tokenizer:
 
     @cached_property
     def _plain(self) -> tokenizers.Tokenizer:
-        """The same tokenizer, blind to every added token in the text."""
-        tree = json.loads(self._library.to_str())
-        for token in tree.get("added_tokens", ()):
-            token["special"] = True
-        library = tokenizers.Tokenizer.from_str(json.dumps(tree))
-        library.encode_special_tokens = True
+        """The same tokenizer, blind to every added token in the text; it shares the vocabulary."""
+        library = tokenizers.Tokenizer(self._library.model)
+        library.normalizer = self._library.normalizer
+        library.pre_tokenizer = self._library.pre_tokenizer
         return library
 
     @cached_property
@@ -186,8 +184,7 @@ class Tokenizer:
     @cached_property
     def byte_level(self) -> bool:
         """Whether a token is a run of bytes and decoding joins them (GPT-2's scheme)."""
-        decoder = json.loads(self._library.to_str()).get("decoder")
-        return bool(decoder) and decoder["type"] == "ByteLevel"
+        return isinstance(self._library.decoder, tokenizers.decoders.ByteLevel)
 
     def token_bytes(self, id: int) -> bytes:
         """What the token adds to a text, as bytes; empty for an unknown id."""
