@@ -112,7 +112,7 @@ def test_company_splits_blocks_and_threads_change_no_bit(kind: str, isa: str) ->
         most=st.sampled_from([1, 2, 5, 16, 70]),
         block_tokens=st.sampled_from([1, 3, 16]),
         threads=st.sampled_from([1, 2, 3]),
-        kv_dtype=st.sampled_from(["fp32", "bf16"]),
+        kv_dtype=st.sampled_from(["fp32", "bf16", "int8", "int4"]),
     )
     def check(
         lengths: list[int], seed: int, most: int, block_tokens: int, threads: int, kv_dtype: str

@@ -301,7 +301,7 @@ inline void join(const Work& work, const float* states) {
     float* total = work.total + row * work.stride;
     const float* more = states + row * work.stride;
     const float before = total[work.width + 1], now = more[work.width + 1];
-    if (now == nothing) continue;
+    if (more[work.width] == 0.0f) continue;  // nothing was seen
     const float largest = now > before ? now : before;
     const float a = before == largest ? 1.0f : exponential_of(before - largest);
     const float b = now == largest ? 1.0f : exponential_of(now - largest);

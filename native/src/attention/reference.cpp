@@ -6,17 +6,20 @@
 namespace sparing {
 namespace {
 
+constexpr float finite = 3.0e38f;
+
 float score_of(const AttentionTask& task, int64_t t, int64_t r, int64_t s, const float* q,
                const float* key) {
   const AttentionRule& rule = task.rule;
-  float score = 0.0f;
-  for (int64_t k = 0; k < task.layout.K; ++k) score += q[k] * key[k];
-  score *= rule.scale;
+  double sum = 0.0;
+  for (int64_t k = 0; k < task.layout.K; ++k) sum += static_cast<double>(q[k]) * key[k];
+  float score = static_cast<float>(sum) * rule.scale;
   if (rule.softcap > 0.0f) score = rule.softcap * std::tanh(score / rule.softcap);
   const int64_t h = task.head * task.R + r, distance = s - (task.position + t);
   if (rule.bias) score += rule.bias[h * rule.bias_stride + distance];
   if (rule.slopes) score -= rule.slopes[h] * static_cast<float>(std::abs(distance));
-  return score;
+  if (score > finite) return finite;  // so that none is infinite
+  return score < -finite ? -finite : score;
 }
 
 // A state is the sum of K numbers, its weight and the largest score; `width` apart.
@@ -61,7 +64,7 @@ void part(const AttentionTask& task, int64_t chunk, float* states) {
 
 // total becomes the state of its positions and those of `more` together.
 void join(State total, State more, int64_t K) {
-  if (more.largest == -INFINITY) return;
+  if (more.weight == 0.0f) return;
   const float largest = std::max(total.largest, more.largest);
   const float old = std::exp(total.largest - largest), now = std::exp(more.largest - largest);
   for (int64_t k = 0; k < K; ++k) total.sum[k] = total.sum[k] * old + more.sum[k] * now;

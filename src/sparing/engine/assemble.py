@@ -17,6 +17,7 @@ from sparing.engine.native_seq2seq import Seq2SeqExecutor
 from sparing.engine.packed_cache import packed_weights
 from sparing.engine.scheduler import Scheduler
 from sparing.engine.service import Service
+from sparing.kernels import attention
 from sparing.models.config import DecoderConfig
 from sparing.models.encoder_config import Seq2SeqConfig
 from sparing.models.encoder_folder import EncoderFolder, model_kind, open_encoder
@@ -27,8 +28,6 @@ __all__ = ["EngineConfig", "assemble", "find_model", "load", "load_any"]
 
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "<|end_of_turn|>")
 """End-of-turn tokens of published chat formats; they count where the template writes them."""
-
-_KV_BYTES = {"auto": 4, "fp32": 4, "bf16": 2}
 
 
 def load(path: Path | str, config: EngineConfig | None = None, *, name: str | None = None) -> LLM:
@@ -163,8 +162,10 @@ def find_model(path: Path) -> Path:
 
 def kv_token_bytes(model: DecoderConfig, config: EngineConfig) -> int:
     """Bytes of the keys and values of one token in all layers."""
-    numbers = 2 * model.layers * model.kv_heads * model.head_width
-    return numbers * _KV_BYTES[config.kv_cache_dtype]
+    kept = "fp32" if config.kv_cache_dtype == "auto" else config.kv_cache_dtype
+    return attention.kv_token_bytes(
+        kept, layers=model.layers, kv_heads=model.kv_heads, head_width=model.head_width
+    )
 
 
 def turn_ends(tokenizer: Tokenizer) -> tuple[int, ...]:

@@ -25,8 +25,8 @@ class EngineConfig:
     """Tokens per KV block; a power of two."""
     threads: int | None = None
     """Compute threads; None takes the cores this process may use."""
-    kv_cache_dtype: Literal["auto", "fp32", "bf16"] = "auto"
-    """How keys and values are kept; auto follows the executor."""
+    kv_cache_dtype: Literal["auto", "fp32", "bf16", "int8", "int4"] = "auto"
+    """How keys and values are kept, codes with a scale per token and head; auto takes fp32."""
     packed_cache: Literal["auto", "off"] = "auto"
     """Whether packed weights are kept beside a large model for its next start."""
     max_waiting: int = LIMITS.waiting_requests

@@ -12,12 +12,12 @@ from sparing.engine.executor import Batch
 from sparing.engine.native_traits import native_traits
 from sparing.engine.request import MOST_LOGPROBS
 from sparing.engine.sampling import TokenLogprobs
+from sparing.kernels.attention import KV_DTYPES, KvDtype, kv_token_bytes
 from sparing.kernels.draw import DrawArrays
 from sparing.kernels.formats import Packed, Weight
 from sparing.kernels.native import Activations, NativeModel, processors
 from sparing.models.folder import ModelFolder, open_model
 
-KvDtype = Literal["auto", "fp32", "bf16"]
 SCORING_ROWS = 256  # rows of one forward call of `logits`
 
 
@@ -35,7 +35,7 @@ class NativeExecutor:
         kv_tokens: int,
         block_tokens: int = 16,
         threads: int | None = None,
-        kv_dtype: KvDtype = "auto",
+        kv_dtype: KvDtype | Literal["auto"] = "auto",
         activations: Activations = "int8",
         packed: Mapping[str, Packed] | None = None,
     ) -> None:
@@ -49,7 +49,8 @@ class NativeExecutor:
         require(kv_tokens > 0, "kv_tokens", "a positive number", kv_tokens)
         require(1 <= block_tokens <= 4096, "block_tokens", "1 to 4096", block_tokens)
         require(threads is None or 1 <= threads <= 1024, "threads", "1 to 1024", threads)
-        require(kv_dtype in ("auto", "fp32", "bf16"), "kv_dtype", "auto, fp32 or bf16", kv_dtype)
+        names = ("auto", *KV_DTYPES)
+        require(kv_dtype in names, "kv_dtype", f"one of {', '.join(names)}", kv_dtype)
         folder = model if isinstance(model, ModelFolder) else open_model(Path(model))
         config = folder.config
         ahead: Mapping[str, Weight | Packed] = packed or {}
@@ -60,8 +61,11 @@ class NativeExecutor:
         self.blocks = -(-kv_tokens // block_tokens)
         self.kv_dtype = "fp32" if kv_dtype == "auto" else kv_dtype
         self.weight_bytes = sum(weight.nbytes for weight in weights.values())
-        self.kv_bytes = (2 * config.layers * config.kv_width * self.blocks * block_tokens) * (
-            4 if self.kv_dtype == "fp32" else 2
+        self.kv_bytes = (self.blocks * block_tokens) * kv_token_bytes(
+            self.kv_dtype,
+            layers=config.layers,
+            kv_heads=config.kv_heads,
+            head_width=config.head_width,
         )
         require(activations in ("int8", "exact"), "activations", "int8 or exact", activations)
         self._model = NativeModel(

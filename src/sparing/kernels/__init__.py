@@ -5,6 +5,7 @@ reference    every operation written to be read; the law that the C++ is tested 
 choose       which instruction set the C++ uses on this machine, chosen once, with the reason
 encoders     as native, for encoders and encoder-decoders
 native       the compiled library behind checks and messages
+attention    one layer's paged keys and values with attention over them, for tests and sizes
 draw         the arrays of a native draw: rules in, tokens and log-probabilities out
 
 Invariant: an output's bits depend on its own inputs and the instruction set alone, never on the

@@ -58,18 +58,18 @@ class Map:
     ) -> None:
         """Errors: ShapeError for a record that the library does not take."""
         self.shape = weight.shape
-        with _named_errors():
+        with named_errors():
             self._map = library().Map(isa or chosen().isa, activations, threads, *_parts(weight))
 
     def multiply(self, x_ND: np.ndarray, y_NZ: np.ndarray, *, add: bool = False) -> None:
         """y = x W^T, or added to y."""
-        with _named_errors():
+        with named_errors():
             self._map.multiply(x_ND, y_NZ, add)
 
     def decode(self, row: int) -> np.ndarray:
         """One row of the weight in float32."""
         row_D = np.empty(self.shape[1], np.float32)
-        with _named_errors():
+        with named_errors():
             self._map.decode(row, row_D)
         return row_D
 
@@ -89,7 +89,7 @@ def linear(
 
 def packed_layout(isa: str | None = None) -> str:
     """Name and version of how packed weights lie for an instruction set; part of a cache's key."""
-    with _named_errors():
+    with named_errors():
         return library().packed_layout(isa or chosen().isa)
 
 
@@ -101,7 +101,7 @@ def pack(weight: Weight, isa: str | None = None) -> Packed | None:
     if len(weight.shape) == 1:
         return None
     isa = isa or chosen().isa
-    with _named_errors():
+    with named_errors():
         form, count = library().packed_form(isa, *_parts(weight))
         if count == 0:
             return None
@@ -113,7 +113,7 @@ def pack(weight: Weight, isa: str | None = None) -> Packed | None:
 def rms_norm(x_ND: np.ndarray, weight_D: np.ndarray, eps: float) -> np.ndarray:
     """As `reference.rms_norm`."""
     y_ND = np.empty_like(x_ND)
-    with _named_errors():
+    with named_errors():
         library().rms_norm(x_ND, weight_D, eps, y_ND)
     return y_ND
 
@@ -123,7 +123,7 @@ def layer_norm(
 ) -> np.ndarray:
     """As `reference.layer_norm`."""
     y_ND = np.empty_like(x_ND)
-    with _named_errors():
+    with named_errors():
         library().layer_norm(x_ND, weight_D, bias_D, eps, y_ND)
     return y_ND
 
@@ -133,7 +133,7 @@ def activation(
 ) -> np.ndarray:
     """As `reference.activation` of `kind` for one row, times `up_M` where there is one."""
     out_M = x_M.copy()
-    with _named_errors():
+    with named_errors():
         library().activation(isa or chosen().isa, kind, out_M, up_M)
     return out_M
 
@@ -144,7 +144,7 @@ def draw(logits_LV: np.ndarray, draws: tuple[np.ndarray, ...], *, isa: str | Non
     Meaning:  `sparing.engine.sampling`; penalised logits are rounded to float32.
     Errors:   ShapeError for a rule or an earlier token out of range.
     """
-    with _named_errors():
+    with named_errors():
         library().draw(isa or chosen().isa, 1, logits_LV, *draws)
 
 
@@ -173,7 +173,7 @@ class NativeModel:
         Errors: ShapeError naming a trait, or a weight that is missing, unknown or misshapen.
         """
         self.isa = chosen().isa
-        with _named_errors():
+        with named_errors():
             self._model = library().Model(dict(traits), self.isa, threads, activations)
             for name, weight in weights.items():
                 self._model.set_weight(name, *_parts(weight))
@@ -189,7 +189,7 @@ class NativeModel:
 
         Errors: CapacityError when the machine cannot, ShapeError for extents without sense.
         """
-        with _named_errors():
+        with named_errors():
             self._model.make_cache(blocks, block_tokens, kv_dtype)
 
     def forward(
@@ -207,7 +207,7 @@ class NativeModel:
         Errors: ShapeError when an array has another type or shape, or asks for anything outside
             the vocabulary, the context or the cache.  Nothing is computed then.
         """
-        with _named_errors():
+        with named_errors():
             self._model.forward(
                 ids_N, positions_N, starts_R1, blocks_RP, logit_rows_L, out_LV, lengths_R
             )
@@ -227,13 +227,13 @@ class NativeModel:
 
         Errors: as `forward`, and ShapeError for a rule out of range.
         """
-        with _named_errors():
+        with named_errors():
             self._model.step(
                 ids_N, positions_N, starts_R1, blocks_RP, logit_rows_L, out_LV, *draws, lengths_R
             )
 
 
-class _named_errors:
+class named_errors:
     """The library's refusals as errors of ours."""
 
     def __enter__(self) -> None:

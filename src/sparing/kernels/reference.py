@@ -60,24 +60,52 @@ def rope(
 
 
 def attention(
-    q_THK: np.ndarray, k_SGK: np.ndarray, v_SGK: np.ndarray, *, position: int
+    q_THK: np.ndarray,
+    k_SGK: np.ndarray,
+    v_SGK: np.ndarray,
+    *,
+    position: int,
+    scale: float | None = None,
+    causal: bool = True,
+    window: int = 0,
+    softcap: float = 0.0,
+    slopes_H: np.ndarray | None = None,
+    sinks_H: np.ndarray | None = None,
+    bias_HTS: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Causal attention of T positions, the first of them `position`, over the S positions so far.
+    """Attention of T positions, the first of them `position`, over S positions.
 
-    out[t, h] = sum_s softmax_s(q[t, h] . k[s, g] / sqrt(K)) v[s, g],  s <= position + t,
-    where g = h // R is the key-value head that R = H / G query heads share.
+    out[t, h] = sum_s softmax_s(cap(q[t, h] . k[s, g] * scale) + bias[h, t, s] - slope[h] |p - s|)
+    v[s, g], where p = position + t, cap(x) = softcap * tanh(x / softcap), and g = h // R is the
+    key-value head that R = H / G query heads share. Seen are s <= p where causal and, under a
+    window, |p - s| < window. The logit sinks[h] joins the softmax's sum alone. A position that
+    sees nothing gives zero. The scale is 1 / sqrt(K) unless given.
 
-    Shapes: q_THK, k_SGK, v_SGK with S = position + T -> out_THK.
-    Source: Vaswani et al. 2017, arXiv:1706.03762; sharing: Ainslie et al. 2023, arXiv:2305.13245.
+    Shapes: q_THK, k_SGK, v_SGK, slopes_H, sinks_H, bias_HTS -> out_THK.
+    Source: Vaswani et al. 2017, arXiv:1706.03762; sharing: Ainslie et al. 2023, arXiv:2305.13245;
+        slopes: Press et al. 2021, arXiv:2108.12409; sinks: Xiao et al. 2023, arXiv:2309.17453.
     """
     T, H, K = q_THK.shape
     S, G, _ = k_SGK.shape
     k_SHK, v_SHK = (np.repeat(x_SGK, H // G, axis=1) for x_SGK in (k_SGK, v_SGK))
-    score_HTS = np.einsum("thk,shk->hts", q_THK, k_SHK) / np.sqrt(K)
-    future_TS = np.arange(S) > position + np.arange(T)[:, None]
-    score_HTS = np.where(future_TS, -np.inf, score_HTS)
-    weight_HTS = np.exp(score_HTS - score_HTS.max(axis=-1, keepdims=True))
-    weight_HTS /= weight_HTS.sum(axis=-1, keepdims=True)
+    score_HTS = np.einsum("thk,shk->hts", q_THK, k_SHK)
+    score_HTS = score_HTS * scale if scale else score_HTS / np.sqrt(K)
+    if softcap:
+        score_HTS = softcap * np.tanh(score_HTS / softcap)
+    ahead_TS = np.arange(S) - (position + np.arange(T)[:, None])
+    if bias_HTS is not None:
+        score_HTS = score_HTS + bias_HTS
+    if slopes_H is not None:
+        score_HTS = score_HTS - slopes_H[:, None, None] * np.abs(ahead_TS)
+    unseen_TS = (ahead_TS > 0) & causal | (np.abs(ahead_TS) >= (window or np.inf))
+    score_HTS = np.where(unseen_TS, -np.inf, score_HTS)
+    most_HT1 = score_HTS.max(axis=-1, keepdims=True)
+    most_HT1 = np.where(np.isinf(most_HT1), 0.0, most_HT1).astype(score_HTS.dtype)
+    weight_HTS = np.exp(score_HTS - most_HT1)
+    sum_HT1 = weight_HTS.sum(axis=-1, keepdims=True)
+    if sinks_H is not None:
+        sum_HT1 = sum_HT1 + np.exp(sinks_H[:, None, None] - most_HT1)
+    weight_HTS = np.divide(weight_HTS, sum_HT1, out=np.zeros_like(weight_HTS), where=sum_HT1 > 0)
     return np.einsum("hts,shk->thk", weight_HTS, v_SHK)
 
 
