@@ -7,7 +7,7 @@ import numpy as np
 
 from sparing.kernels.formats import Weight
 from sparing.kernels.native import Activations, chosen, library
-from sparing.kernels.native import _named_errors as named_errors
+from sparing.kernels.native import named_errors as named_errors
 from sparing.kernels.native import _parts as parts
 
 
