@@ -23,8 +23,6 @@ class Map {
         products_(isa_named(isa), activations_named(activations), &pool_),
         kept_{data, scale, offset} {
     const Matrix w = matrix_of("weight", kind, nb::cast<Any>(data), scale, offset);
-    require(!w.packed || w.layout == products_.layout(),
-            "weight: packed for another instruction set");
     map_.weight = products_.adopt(w);
     if (map_.weight.data != w.data) kept_.clear();
   }

@@ -38,7 +38,8 @@ class Products {
   Products(Isa isa, Activations activations, Pool* pool);
 
   // A matrix as products here read it best: packed, in memory of this object, or `plain` itself,
-  // whose arrays must then stay. Throws std::bad_alloc.
+  // whose arrays must then stay. Throws std::bad_alloc, and std::invalid_argument for packed ones
+  // of another layout or where activations are exact.
   Matrix adopt(const Matrix& plain);
 
   // All of them over N rows each, as one set of tasks (the N of each product is not read).

@@ -81,6 +81,45 @@ inline simde__m512i srai_epi32(simde__m512i a, unsigned by) {
   return bits<simde__m512i>(x);
 }
 
+inline simde__m512 cvtph_ps(simde__m256i a) {
+  std::uint16_t from[16];
+  std::memcpy(from, &a, sizeof from);
+  Floats out;
+  for (int i = 0; i < 16; ++i) {
+    const float size = (from[i] & 0x7c00) == 0
+                           ? std::ldexp(static_cast<float>(from[i] & 1023), -24)
+                           : std::ldexp(static_cast<float>((from[i] & 1023) + 1024),
+                                        (from[i] >> 10 & 31) - 25);
+    out.at[i] = from[i] & 0x8000 ? -size : size;
+  }
+  return bits<simde__m512>(out);
+}
+inline float reduce_max_ps(simde__m512 a) {
+  const Floats x = bits<Floats>(a);
+  float most = x.at[0];
+  for (const float value : x.at) most = most > value ? most : value;
+  return most;
+}
+inline std::int32_t reduce_add_epi32(simde__m512i a) {
+  const Ints x = bits<Ints>(a);
+  std::int32_t sum = 0;
+  for (const std::int32_t value : x.at) sum += value;
+  return sum;
+}
+inline simde__m256i cvtneps_pbh(simde__m512 a) {
+  std::uint32_t from[16];
+  std::memcpy(from, &a, sizeof from);
+  std::uint16_t to[16];
+  for (int i = 0; i < 16; ++i) {
+    const bool nan = (from[i] & 0x7fffffff) > 0x7f800000;
+    const std::uint32_t even = from[i] >> 16 & 1;
+    to[i] = static_cast<std::uint16_t>(nan ? from[i] >> 16 | 64 : (from[i] + 0x7fff + even) >> 16);
+  }
+  simde__m256i out;
+  std::memcpy(&out, to, sizeof out);
+  return out;
+}
+
 }  // namespace avx512_missing
 
 #define _mm512_maskz_loadu_ps avx512_missing::maskz_loadu_ps
@@ -98,3 +137,7 @@ inline simde__m512i srai_epi32(simde__m512i a, unsigned by) {
 #define _mm512_srai_epi32 avx512_missing::srai_epi32
 #undef _mm512_roundscale_ps
 #define _mm512_roundscale_ps(a, mode) avx512_missing::nearest_ps(a)
+#define _mm512_cvtph_ps avx512_missing::cvtph_ps
+#define _mm512_reduce_max_ps avx512_missing::reduce_max_ps
+#define _mm512_reduce_add_epi32 avx512_missing::reduce_add_epi32
+#define _mm512_cvtneps_pbh avx512_missing::cvtneps_pbh

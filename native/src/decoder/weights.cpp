@@ -99,8 +99,6 @@ Decoder::Slot& Decoder::slot(const std::string& name, int64_t Z, int64_t D) {
 
 bool Decoder::set_matrix(const std::string& name, const Matrix& matrix) {
   Slot& found = slot(name, matrix.Z, matrix.D);
-  if (matrix.packed && matrix.layout != products_.layout())
-    throw std::invalid_argument(name + ": packed for another instruction set");
   const bool rows_only =
       found.matrix == &positions_ || (found.matrix == &embed_ && !shape_.tied);
   *found.matrix = rows_only ? matrix : products_.adopt(matrix);

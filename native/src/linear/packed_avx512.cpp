@@ -125,7 +125,7 @@ void quantise(const float* x, int64_t D, int64_t group, int32_t zero, const RowC
                             : _mm512_setzero_si512();
       total = _mm512_add_epi32(total, code);
       _mm_storeu_si128(reinterpret_cast<__m128i*>(out.code + j * group + k),
-                       _mm512_cvtepi32_epi8(code));
+                       _mm512_cvtsepi32_epi8(code));
     }
     const int32_t sum = _mm512_reduce_add_epi32(total);
     out.scale[j] = !finite ? __builtin_nanf("") : inverse > 0.0f ? size / 127.0f : 0.0f;

@@ -1,6 +1,7 @@
 #include "products.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace sparing {
 namespace {
@@ -36,6 +37,10 @@ Products::Products(Isa isa, Activations activations, Pool* pool)
       scratch_(static_cast<size_t>(pool->threads())) {}
 
 Matrix Products::adopt(const Matrix& plain) {
+  if (plain.packed && activations_ == Activations::exact)
+    throw std::invalid_argument("packed weights: expected int8 activations, got exact");
+  if (plain.packed && plain.layout != packed_.layout)
+    throw std::invalid_argument("packed weights: packed for another instruction set");
   const bool packable = packed_group(plain.kind, plain.D, plain.group) > 0;
   if (plain.packed || activations_ == Activations::exact || !packable) return plain;
   Matrix form = packed_form(plain, packed_.layout);
