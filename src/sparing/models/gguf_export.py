@@ -3,7 +3,8 @@
 The file is read back and its traits compared before it is published.
 """
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import numpy as np
 from sparing.base.errors import ArtefactError, ConfigError, require
 from sparing.base.gguf import GgufFile
 from sparing.base.gguf_writer import Stored, write
+from sparing.kernels.formats import Weight
 from sparing.models.config import DecoderConfig
 from sparing.models.folder import ModelFolder
 from sparing.models.gguf_config import describe
 from sparing.models.gguf_encode import Kind, encode
-from sparing.models.gguf_rope import FACTORS, llama3_factors
-from sparing.models.gguf_tensors import INTERLEAVED, gguf_name, paired_order
+from sparing.models.gguf_rope import FACTORS, LONG, SHORT, llama3_factors
+from sparing.models.gguf_tensors import INTERLEAVED, gguf_parts, paired_order
 from sparing.models.names import Family
 from sparing.models.rope import attention_scale, inverse_frequencies
 from sparing.tokenizer.gguf_pairs import vocabulary_pairs
@@ -27,11 +29,17 @@ from sparing.tokenizer.text import Tokenizer
 _ARCHITECTURES: Mapping[Family, str] = {
     "llama": "llama",
     "mistral": "llama",
+    "mixtral": "llama",
     "qwen2": "qwen2",
     "qwen3": "qwen3",
+    "qwen2_moe": "qwen2moe",
+    "qwen3_moe": "qwen3moe",
     "gemma": "gemma",
     "gemma2": "gemma2",
     "gemma3_text": "gemma3",
+    "phi3": "phi3",
+    "gpt2": "gpt2",
+    "gpt_neox": "gptneox",
     "starcoder2": "starcoder2",
     "olmo2": "olmo2",
     "smollm3": "smollm3",
@@ -67,7 +75,7 @@ def export_gguf(model: ModelFolder, out: Path, kind: Kind = "keep") -> Exported:
     counts: dict[str, int] = {}
     for each in stored.values():
         counts[each.kind] = counts.get(each.kind, 0) + 1
-    weights = {name: len(s.shape) == 2 and s.nbytes for name, s in stored.items()}
+    weights = {name: len(s.shape) > 1 and s.nbytes for name, s in stored.items()}
     commonest = stored[max(weights, key=lambda name: weights[name])].kind
     pairs: dict[str, Any] = {
         "general.architecture": architecture,
@@ -87,24 +95,59 @@ def export_gguf(model: ModelFolder, out: Path, kind: Kind = "keep") -> Exported:
     return Exported(out, out.stat().st_size, counts)
 
 
-def _tensors(model: ModelFolder, architecture: str, kind: Kind) -> Any:
-    config = model.config
+def _tensors(model: ModelFolder, architecture: str, kind: Kind) -> Iterator[tuple[str, Stored]]:
+    """Every tensor of the file under its name; what shares one there is joined."""
+    joined: dict[str, list[str]] = {}
+    parts = gguf_parts(model.config, architecture)
+    for name, part in parts.items():
+        joined.setdefault(part.published.partition("[")[0], []).append(name)
+    for published, names in joined.items():
+        records = [model.weights[name] for name in names]
+        orders = [_order(name, record, model, architecture) for name, record in
+                  zip(names, records, strict=True)]  # fmt: skip
+        shape = parts[names[0]].shape
+        if "[" in parts[names[0]].published:
+            shape = (len(names), *shape)
+        elif published.endswith("_shexp.weight") and shape[0] == 1:
+            shape = shape[1:]
+        yield published, _join(records, orders, kind, shape)
+    yield from _rope_tensors(model.config, architecture)
+
+
+def _order(name: str, record: Weight, model: ModelFolder, architecture: str) -> np.ndarray | None:
+    turned = ".attention.query." in name or ".attention.key." in name
+    if not turned or architecture not in INTERLEAVED:
+        return None
+    return paired_order(record.shape[0], model.config.head_width)
+
+
+def _join(
+    records: list[Weight], orders: list[np.ndarray | None], kind: Kind, shape: tuple[int, ...]
+) -> Stored:
+    """The records one after the other, all in one type."""
+    pairs = list(zip(records, orders, strict=True))
+    found = [encode(record, kind, order) for record, order in pairs]
+    if len({each.kind for each in found}) > 1:
+        found = [encode(record, "f32", order) for record, order in pairs]
+    rows = itertools.chain.from_iterable(each.rows for each in found)
+    return Stored(found[0].kind, shape, rows)
+
+
+def _rope_tensors(config: DecoderConfig, architecture: str) -> Iterator[tuple[str, Stored]]:
     scaling = config.rope_scaling
-    for name in model.weights:
-        turned = ".attention.query." in name or ".attention.key." in name
-        order = None
-        weight = model.weights[name]
-        if turned and architecture in INTERLEAVED:
-            order = paired_order(weight.shape[0], config.head_width)
-        yield gguf_name(name), encode(weight, kind, order)
-    if scaling is not None and scaling.kind in ("llama3", "longrope"):
-        factors = np.array(scaling.short_factors)
-        if scaling.kind == "llama3":
-            factors = llama3_factors(scaling, config.rope_theta, config.turned_width)
-        elif scaling.short_factors != scaling.long_factors or attention_scale(config) != 1.0:
-            raise ArtefactError("rope_scaling: longrope has no form in this architecture")
-        values = factors.astype(np.float32)
-        yield FACTORS, Stored("F32", values.shape, [values])
+    if scaling is None or scaling.kind not in ("llama3", "longrope"):
+        return
+    factors = {FACTORS: scaling.short_factors}
+    if scaling.kind == "llama3":
+        found = llama3_factors(scaling, config.rope_theta, config.turned_width)
+        factors = {FACTORS: tuple(found.tolist())}
+    elif architecture == "phi3":
+        factors = {LONG: scaling.long_factors, SHORT: scaling.short_factors}
+    elif scaling.short_factors != scaling.long_factors or attention_scale(config) != 1.0:
+        raise ArtefactError("rope_scaling: longrope has no form in this architecture")
+    for name, each in factors.items():
+        values = np.array(each, np.float32)
+        yield name, Stored("F32", values.shape, [values])
 
 
 def _traits(config: DecoderConfig, model: ModelFolder) -> dict[str, Any]:
@@ -119,9 +162,19 @@ def _traits(config: DecoderConfig, model: ModelFolder) -> dict[str, Any]:
         "attention.head_count_kv": config.kv_heads,
         "attention.key_length": config.head_width,
         "attention.value_length": config.head_width,
-        "rope.dimension_count": config.turned_width,
-        "rope.freq_base": float(config.rope_theta),
     }
+    if config.positions == "rope":
+        found["rope.dimension_count"] = config.turned_width
+        found["rope.freq_base"] = float(config.rope_theta)
+    if config.experts is not None:
+        found["expert_count"] = config.experts.count
+        found["expert_used_count"] = config.experts.per_token
+        if model.family != "mixtral":
+            found["expert_feed_forward_length"] = config.experts.hidden
+        if config.experts.shared_hidden:
+            found["expert_shared_feed_forward_length"] = config.experts.shared_hidden
+    if model.family == "gpt_neox":
+        found["use_parallel_residual"] = config.parallel
     eps = "layer_norm_rms_epsilon" if config.norm == "rms" else "layer_norm_epsilon"
     found[f"attention.{eps}"] = config.norm_eps
     window = max(config.windows, default=0)
@@ -143,9 +196,19 @@ def _traits(config: DecoderConfig, model: ModelFolder) -> dict[str, Any]:
 
 def _scaling(config: DecoderConfig) -> dict[str, Any]:
     scaling = config.rope_scaling
-    if scaling is None or scaling.kind in ("llama3", "longrope", "dynamic"):
+    if scaling is None or scaling.kind in ("llama3", "dynamic"):
         return {}  # dynamic: within the context, as every sequence is, it changes nothing
-    found = {"rope.scaling.type": scaling.kind, "rope.scaling.factor": scaling.factor}
+    if scaling.kind == "longrope":
+        if scaling.short_factors == scaling.long_factors:
+            return {}
+        return {
+            "rope.scaling.original_context_length": scaling.original_context or config.context,
+            "rope.scaling.attn_factor": attention_scale(config),
+        }
+    found: dict[str, Any] = {
+        "rope.scaling.type": scaling.kind,
+        "rope.scaling.factor": scaling.factor,
+    }
     if scaling.kind == "yarn":
         plain = 0.1 * float(np.log(scaling.factor)) + 1.0
         share = attention_scale(config) / plain
