@@ -242,7 +242,8 @@ def _speeds(executors: list, text: Sample, config: CompressConfig) -> list[Decod
 
 def size_of(folder: ModelFolder, speed: DecodeSpeed | None) -> Size:
     """Bytes on disk, and the weight bytes that decoding one token reads."""
-    disk_bytes = sum(path.stat().st_size for path in folder.path.glob("*.safetensors"))
+    files = [folder.path] if folder.path.is_file() else folder.path.glob("*.safetensors")
+    disk_bytes = sum(path.stat().st_size for path in files)
     total = sum(weight.nbytes for weight in folder.weights.values())
     table = folder.weights["embed.weight"].nbytes
     row = table // folder.config.vocab

@@ -126,11 +126,22 @@ def standard_library(model: Path, *, tokens: int, seed: int) -> Sample:
 def check_tokenizer(shards: Path, model: Path) -> None:
     """Errors: ArtefactError when the model has another tokenizer than the shards were made with."""
     ours, theirs = shards / "tokenizer" / "tokenizer.json", model / "tokenizer.json"
-    if theirs.exists() and sha256_file(ours) != sha256_file(theirs):
+    if model.is_file():
+        theirs, vocabularies = model, [_tokens(ours.parent), _tokens(model)]
+        differ = vocabularies[0] != vocabularies[1]
+    else:
+        differ = theirs.exists() and sha256_file(ours) != sha256_file(theirs)
+    if differ:
         raise ArtefactError(
             f"{shards}: made with another tokenizer than the model's ({theirs}); "
             "tokenise the corpus with the model's own"
         )
+
+
+def _tokens(model: Path) -> list[str | None]:
+    """The spelling of every token, in the order of ids."""
+    tokenizer = Tokenizer.load(model)
+    return [tokenizer.token(id) for id in range(tokenizer.vocab)]
 
 
 def token_bytes(ids_N: np.ndarray, tokenizer: Tokenizer) -> int:

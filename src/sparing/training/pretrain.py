@@ -78,7 +78,7 @@ def shape_of(config: PretrainConfig, shards: Shards) -> DecoderConfig:
         raise ArtefactError(
             f"{tokenizer}: no such file; make the shards again with their tokenizer"
         )
-    if Path(config.model).is_dir():
+    if Path(config.model).exists():
         decoder = read_config(Path(config.model))
     else:
         ends = _ends(tokenizer, shards.eos)
