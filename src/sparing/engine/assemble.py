@@ -153,7 +153,7 @@ def find_model(path: Path) -> Path:
     for folder in (path, path / "model"):
         if (folder / "config.json").is_file():
             return folder
-    state = "no config.json in it" if path.is_dir() else "no such file or folder"
+    state = "no config.json in it" if path.is_dir() else "no such folder or file"
     for file in sorted(path.glob("*.gguf")) if path.is_dir() else ():
         state += f"; name the file to run it: {file}"
         break

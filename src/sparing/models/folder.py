@@ -57,6 +57,8 @@ class ModelFolder:
     @property
     def template(self) -> dict[str, Any] | None:
         """The folder's own config.json, where the traits are not written from themselves."""
+        if self.path.is_file():  # a GGUF file has none
+            return None
         try:
             check_family(self.config, self.family)
         except ConfigError:
