@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "encoder_shape.h"
+#include "lines.h"
 #include "stack.h"
 
 namespace sparing {
@@ -50,6 +51,8 @@ class Seq2Seq {
   void write(int64_t layer, Plane which, int64_t row, int64_t slot, const float* k, const float* v);
   const int32_t* table(int64_t sequence) const { return batch_.blocks + sequence * batch_.P; }
 
+  int32_t* kept() { return reinterpret_cast<int32_t*>(kept_.data()); }
+
   void split();            // rows into sources to encode and targets
   void encode_sources();   // keys and values of sources that are complete
   void decode_targets();
@@ -64,8 +67,8 @@ class Seq2Seq {
 
   KvLayout layout_;
   int64_t blocks_ = 0;
-  std::vector<char> cache_;    // [layers][self, cross][keys, values][blocks][block bytes]
-  std::vector<int32_t> kept_;  // [blocks * block_tokens] ids of sources
+  Lines cache_;                // [layers][self, cross][keys, values][blocks][block bytes]
+  Lines kept_;                 // [blocks * block_tokens] ids of sources, int32
 
   Seq2SeqBatch batch_;  // of the call under way
   // Sources that are complete with this batch: their sequences, and where the rows of each begin.

@@ -10,6 +10,7 @@
 
 #include "attend.h"
 #include "encoder_shape.h"
+#include "lines.h"
 #include "pool.h"
 #include "products.h"
 #include "slots.h"
@@ -52,7 +53,7 @@ class Sheet {
   KvLayout layout_;
   std::vector<int32_t> starts_, positions_, lengths_, blocks_, sequence_;
   int64_t R_ = 0, P_ = 0;
-  std::vector<char> keys_, values_;
+  Lines keys_, values_;
 };
 
 struct Maps {

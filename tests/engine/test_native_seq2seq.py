@@ -1,5 +1,6 @@
 """T5 against transformers, through the engine and below it, and in any company."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparing.base.errors import RequestError, ShapeError
+from sparing.base.errors import CapacityError, RequestError, ShapeError
 from sparing.engine.assemble import assemble, load
 from sparing.engine.config import EngineConfig
 from sparing.engine.executor import Batch
@@ -244,3 +245,24 @@ def test_an_empty_or_too_long_source_is_refused(words: Path) -> None:
             llm.generate([[5] * 1030], Sampling(max_tokens=2))
         with pytest.raises(RequestError, match="no chat template"):
             llm.chat([{"role": "user", "content": "w5"}])
+
+
+@pytest.mark.parametrize(("tokens", "error"), [(1 << 44, CapacityError), (1 << 60, ShapeError)])
+def test_a_cache_beyond_the_machine_is_refused(
+    tokens: int, error: type[Exception], small: Path
+) -> None:
+    with pytest.raises(error):
+        Seq2SeqExecutor(small, kv_tokens=tokens)
+
+
+def test_a_cache_takes_memory_as_it_is_written(small: Path) -> None:
+    """Half a gigabyte that nothing was written to is not in memory."""
+    before = resident_bytes()
+    executor = Seq2SeqExecutor(small, kv_tokens=1 << 17)
+    executor.forward(batch())
+    assert resident_bytes() - before < 64 << 20
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -177,7 +177,8 @@ int main() {
     }
   check_attentions();
   for (const Activation kind :
-       {Activation::silu, Activation::gelu, Activation::gelu_tanh, Activation::relu})
+       {Activation::silu, Activation::gelu, Activation::gelu_tanh, Activation::relu,
+        Activation::quick_gelu})
     for (const int64_t count : {1, 16, 45}) {
       std::vector<float> x = normal(count), up = normal(count);
       for (float& value : x) value *= 20.0f;

@@ -31,16 +31,15 @@ void Seq2Seq::make_cache(int64_t blocks, int64_t block_tokens, KvKind kind) {
   layout.kind = kind;
   layout.G = shape_.decoder.heads, layout.K = shape_.decoder.head_width;
   layout.block_tokens = block_tokens;
-  int64_t bytes = 4 * shape_.decoder.layers, slots = 4;
+  int64_t bytes = 4 * shape_.decoder.layers, slots = 4 * block_tokens;
   if (blocks < 1 || block_tokens < 1 || block_tokens > 4096 ||
       __builtin_mul_overflow(bytes, layout.block_bytes(), &bytes) ||
       __builtin_mul_overflow(bytes, blocks, &bytes) ||
-      __builtin_mul_overflow(slots * block_tokens, blocks, &slots))
+      __builtin_mul_overflow(slots, blocks, &slots))
     throw std::invalid_argument("cache: expected positive extents whose product fits 64 bits");
   blocks_ = 0;
-  cache_ = {}, kept_ = {};
-  cache_.resize(static_cast<size_t>(bytes));
-  kept_.resize(static_cast<size_t>(blocks * block_tokens));
+  cache_.take(bytes);
+  kept_.take(slots);
   layout_ = layout;
   blocks_ = blocks;
 }
@@ -71,7 +70,7 @@ void Seq2Seq::split() {
     for (int32_t n = begin; n < end; ++n) {
       const int32_t position = batch_.positions[n];
       if (position < source) {
-        kept_[static_cast<size_t>(table(r)[position / T] * T + position % T)] = batch_.ids[n];
+        kept()[table(r)[position / T] * T + position % T] = batch_.ids[n];
         continue;
       }
       target_rows_.push_back(n);
@@ -106,8 +105,7 @@ void Seq2Seq::encode_sources() {
   workers_.rows(N, [&](int64_t n) {
     const int64_t s = slot(n);
     const int32_t* blocks = table(complete_[static_cast<size_t>(of[n])]);
-    workers_.products.decode(embed_, kept_[static_cast<size_t>(blocks[s / T] * T + s % T)],
-                             encoder_.x() + n * D);
+    workers_.products.decode(embed_, kept()[blocks[s / T] * T + s % T], encoder_.x() + n * D);
   });
   encoder_.run(static_cast<int64_t>(complete_.size()), source_starts_.data());
   for (int64_t layer = 0; layer < shape_.decoder.layers; ++layer) {

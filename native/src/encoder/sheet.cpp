@@ -33,9 +33,9 @@ void Sheet::lay(int64_t H, int64_t K, int64_t R, const int32_t* starts) {
       sequence_[static_cast<size_t>(starts[r] + t)] = static_cast<int32_t>(r);
     }
   }
-  const auto bytes = static_cast<size_t>(taken * layout_.block_bytes());
-  for (auto* buffer : {&keys_, &values_})
-    if (buffer->size() < bytes) buffer->resize(bytes);
+  const int64_t bytes = taken * layout_.block_bytes();
+  for (Lines* buffer : {&keys_, &values_})
+    if (buffer->bytes() < bytes) buffer->take(bytes);
 }
 
 void Sheet::write(Workers& workers, const float* k, const float* v) {
