@@ -245,11 +245,13 @@ CONFIG = {
 
 
 def test_a_config_that_promises_more_than_the_file_holds_allocates_nothing(tmp_path: Path) -> None:
-    big = CONFIG | {"hidden_size": 2**20, "vocab_size": 2**24, "num_hidden_layers": 4096}
-    (tmp_path / "config.json").write_text(json.dumps(big))
     (tmp_path / "model.safetensors").write_bytes(assemble(b"{}", b""))
-    with pytest.raises(ArtefactError, match="missing model"):
-        open_model(tmp_path)
+    big = CONFIG | {"hidden_size": 2**20, "vocab_size": 2**24, "num_attention_heads": 64}
+    for layers, reason in ((1, "at least 1 tensors"), (4096, "calls for at least 4096 tensors")):
+        changed = big | {"num_hidden_layers": layers}
+        (tmp_path / "config.json").write_text(json.dumps(changed))
+        with pytest.raises(ArtefactError, match=reason):
+            open_model(tmp_path)
 
 
 values = st.recursive(

@@ -109,6 +109,17 @@ def test_pairs_that_lie_are_named(changes: dict, reason: str, tmp_path: Path) ->
         open_model(rewritten(file, changes))
 
 
+def test_promises_of_many_tensors_make_no_names(tmp_path: Path) -> None:
+    _, file = pair("mixtral", tmp_path)
+    changes = {"llama.block_count": 4096, "llama.expert_count": 4096}
+    with pytest.raises(ArtefactError, match="calls for at least 16777216 tensors, there are 41"):
+        open_model(rewritten(file, changes))
+    many = np.zeros((100000, 1, 1), np.float32)
+    stored = Stored("F32", many.shape, [many])
+    with pytest.raises(ArtefactError, match="100000 experts are more than allowed"):
+        open_model(rewritten(file, {}, {"blk.0.ffn_up_exps.weight": stored}))
+
+
 def test_tensors_that_lie_are_named(tmp_path: Path) -> None:
     _, file = pair("llama", tmp_path)
     rng = np.random.default_rng(0)

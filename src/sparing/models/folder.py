@@ -96,8 +96,10 @@ def open_model(path: Path, *, check_finite: bool = False) -> ModelFolder:
     parsed = _read(path)
     config, family = parsed.config, parsed.family
     head, embed = (published(f"{name}.weight", family) for name in ("head", "embed"))
+    files = tensor_files(path)
+    _check_count(config, len(files), path)
     weights = collect(
-        tensor_files(path),
+        files,
         parts(config, family),
         parsed.schemes,
         str(path),
@@ -114,8 +116,19 @@ def _open_gguf(path: Path) -> ModelFolder:
     config, architecture = described.config, described.architecture
     tensors = GgufTensors(file, config, architecture)
     files = dict.fromkeys(tensors.stored, tensors)
+    _check_count(config, len(files), path)
     weights = collect(files, gguf_parts(config, architecture), (), str(path))
     return ModelFolder(path, config, described.family, weights, tensors.schemes())
+
+
+def _check_count(config: DecoderConfig, held: int, path: Path) -> None:
+    """Refuse a config of more maps than there are tensors, before their names are made."""
+    experts = config.experts.count if config.experts else 1
+    least = (config.layers - len(config.dense_layers)) * experts
+    if least > held:
+        raise ArtefactError(
+            f"{path}: the config calls for at least {least} tensors, there are {held}"
+        )
 
 
 def _read(path: Path) -> Parsed:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparing.base.gguf import GgufFile
+from sparing.base.errors import ArtefactError
+from sparing.base.gguf import MOST_TENSORS, GgufFile
 from sparing.kernels.formats import BFloat16, Float32, Weight
 from sparing.models.config import DecoderConfig
 from sparing.models.gguf_blocks import read_blocks, scheme_of_kind
@@ -22,6 +23,7 @@ from sparing.models.tensor_file import Stored
 if TYPE_CHECKING:
     from pathlib import Path
 
+MOST_EXPERTS = 4096
 OUTER = {
     "embed": "token_embd",
     "positions": "position_embd",
@@ -115,12 +117,18 @@ class GgufTensors:
             if name in (FACTORS, LONG, SHORT):  # read with the pairs
                 continue
             if len(block.shape) == 3 and name.endswith("_exps.weight"):
+                self._check_experts(block.shape[0], name)
                 for expert in range(block.shape[0]):
                     self._add(f"{name}[{expert}]", name, expert, block.shape[1:])
             elif name.endswith("_shexp.weight") and len(block.shape) == 1:
                 self._add(name, name, None, (1, *block.shape))
             else:
                 self._add(name, name, None, block.shape)
+
+    def _check_experts(self, experts: int, name: str) -> None:
+        """A tensor of a few bytes may state millions of experts; each would get a name."""
+        if experts > MOST_EXPERTS or len(self.stored) + experts > MOST_TENSORS:
+            raise ArtefactError(f"{self.path}: {name}: {experts} experts are more than allowed")
 
     def _add(self, shown: str, name: str, expert: int | None, shape: tuple[int, ...]) -> None:
         block = self._file.tensors[name]

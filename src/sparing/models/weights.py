@@ -40,6 +40,17 @@ class Weights(Mapping[str, Weight]):
         source = self._sources[name]
         return ours(read(source, self._files, self._schemes), source.part)
 
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the stored tensors; no weight is read."""
+        names = {name for source in self._sources.values() for name in source.stored}
+        extents = {
+            (id(self._files[name]), entry.start, entry.stop)
+            for name in names
+            for entry in (self._files[name].stored[name],)
+        }
+        return sum(stop - start for _, start, stop in extents)
+
     def check_finite(self) -> None:
         """Read every weight.  Errors: ArtefactError naming the first with a NaN or infinity."""
         for name, weight in self.items():

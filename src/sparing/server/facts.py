@@ -20,7 +20,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "parameters": parameters(model.config),
         "weights": _weights(model),
-        "weight_bytes": sum(weight.nbytes for weight in model.weights.values()),
+        "weight_bytes": model.weights.stored_bytes,
         "vocab": model.config.vocab,
     }
     try:
