@@ -14,12 +14,37 @@ inline I load_bytes(const void* p) { return _mm512_loadu_si512(p); }
 inline void fetch(const uint8_t* p) {
   _mm_prefetch(reinterpret_cast<const char*>(p) + ahead, _MM_HINT_T0);
 }
-// Four codes of a row in every lane.
-inline I four(const int8_t* p) {
+// sum + weights times four bytes, or two bf16, of a row, the same in every lane. The compiler would
+// load those by an instruction of their own.
+#ifdef SPARING_SIMDE
+inline I four(const void* p) {
   int32_t bits;
   __builtin_memcpy(&bits, p, 4);
   return _mm512_set1_epi32(bits);
 }
+inline I add_codes(I sum, I weights, const int8_t* row) {
+  return _mm512_dpbusd_epi32(sum, weights, four(row));
+}
+inline F add_pair(F sum, I weights, const uint16_t* row) {
+  return _mm512_dpbf16_ps(sum, (__m512bh)weights, (__m512bh)four(row));
+}
+#else
+struct Four {
+  char bytes[4];
+};
+inline I add_codes(I sum, I weights, const int8_t* row) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0"
+      : "+v"(sum)
+      : "v"(weights), "m"(*reinterpret_cast<const Four*>(row)));
+  return sum;
+}
+inline F add_pair(F sum, I weights, const uint16_t* row) {
+  asm("vdpbf16ps %2%{1to16%}, %1, %0"
+      : "+v"(sum)
+      : "v"(weights), "m"(*reinterpret_cast<const Four*>(row)));
+  return sum;
+}
+#endif
 
 // Two sums a row, for even and odd steps: one row alone would wait for its own last sum.
 template <int R, Kind KIND>
@@ -48,8 +73,8 @@ inline void group_sums(const uint8_t* codes, int64_t group, const int8_t* const*
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], first, four(x[r] + d));
-      sum[r][sums - 1] = _mm512_dpbusd_epi32(sum[r][sums - 1], second, four(x[r] + d + 4));
+      sum[r][0] = add_codes(sum[r][0], first, x[r] + d);
+      sum[r][sums - 1] = add_codes(sum[r][sums - 1], second, x[r] + d + 4);
     }
   }
 #pragma GCC unroll 16
@@ -85,10 +110,7 @@ inline void tile_of_pairs(const Matrix& w, const uint8_t* panel, const uint16_t*
       fetch(panel + p * 64);
       const I weight = load_bytes(panel + p * 64);
 #pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        const I row = four(reinterpret_cast<const int8_t*>(x + (r * pairs + p) * 2));
-        part[r] = _mm512_dpbf16_ps(part[r], (__m512bh)row, (__m512bh)weight);
-      }
+      for (int r = 0; r < R; ++r) part[r] = add_pair(part[r], weight, x + (r * pairs + p) * 2);
     }
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) sum[r][0] = add(sum[r][0], part[r]);

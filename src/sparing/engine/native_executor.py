@@ -1,6 +1,6 @@
 """The C++ forward pass as an executor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -53,14 +53,12 @@ class NativeExecutor:
         require(kv_dtype in names, "kv_dtype", f"one of {', '.join(names)}", kv_dtype)
         folder = model if isinstance(model, ModelFolder) else open_model(Path(model))
         config = folder.config
-        ahead: Mapping[str, Weight | Packed] = packed or {}
-        weights = {n: ahead[n] if n in ahead else folder.weights[n] for n in folder.weights}
+        weights = _Handed(folder.weights, packed or {})
         self.config = config
         self.vocab, self.context = config.vocab, config.context
         self.block_tokens = block_tokens
         self.blocks = -(-kv_tokens // block_tokens)
         self.kv_dtype = "fp32" if kv_dtype == "auto" else kv_dtype
-        self.weight_bytes = sum(weight.nbytes for weight in weights.values())
         self.kv_bytes = (self.blocks * block_tokens) * kv_token_bytes(
             self.kv_dtype,
             layers=config.layers,
@@ -74,6 +72,7 @@ class NativeExecutor:
             threads=threads or processors(),
             activations=activations,
         )
+        self.weight_bytes = weights.nbytes
         self._model.make_cache(self.blocks, block_tokens, self.kv_dtype)
         self._logits_LV = np.empty((0, self.vocab), np.float32)
         self._draws = DrawArrays(0, MOST_LOGPROBS)
@@ -173,3 +172,22 @@ def _chunk(ids_T: np.ndarray, begin: int, blocks_1P: np.ndarray) -> Batch:
         logit_rows_L=rows_N,
         lengths_R=np.array([len(ids_T)], np.int32),
     )
+
+
+class _Handed(Mapping[str, Weight | Packed]):
+    """A folder's weights made one by one as they are asked for, and how many bytes those were."""
+
+    def __init__(self, own: Mapping[str, Weight], packed: Mapping[str, Packed]) -> None:
+        self._own, self._packed = own, packed
+        self.nbytes = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._own)
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def __getitem__(self, name: str) -> Weight | Packed:
+        weight = self._packed[name] if name in self._packed else self._own[name]
+        self.nbytes += weight.nbytes
+        return weight
