@@ -234,5 +234,5 @@ def test_float_records_of_another_shape_are_refused(folders: Any) -> None:
     name = "layers.0.mlp.experts.3.down.weight"
     weights = dict(opened.weights) | {name: Float32(np.zeros((60, 45), np.float32))}
     folder = ModelFolder(opened.path, opened.config, opened.family, weights, ())
-    with pytest.raises(Exception, match="experts.3.down.weight: expected shape"):
+    with pytest.raises(Exception, match=r"experts\.3\.down\.weight: expected shape"):
         NativeExecutor(folder, kv_tokens=16)

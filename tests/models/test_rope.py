@@ -1,11 +1,12 @@
 """Frequencies and attention scales against transformers' own functions."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig
+from transformers import LlamaConfig, Phi3Config
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
@@ -56,6 +57,51 @@ def test_stretched_frequencies(kind: str, head_width: int) -> None:
     np.testing.assert_allclose(inverse_frequencies(config), expected.numpy(), rtol=1e-5)
     assert attention_scale(config) == pytest.approx(scale, rel=1e-12)
     assert parse_config(to_tree(config, "llama", dtype="float32")).config == config
+
+
+@pytest.mark.parametrize("length", [100, 24, 25, 2048])
+@pytest.mark.parametrize("changes", [{}, {"factor": 4.0}, {"attention_factor": 1.3}])
+def test_longrope_has_two_sets_of_frequencies(changes: dict[str, Any], length: int) -> None:
+    """The second for sequences longer than the original context, at all of their positions."""
+    factors = np.random.default_rng(0).uniform(1, 9, (2, 8))
+    parameters = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "short_factor": factors[0].tolist(),
+        "long_factor": factors[1].tolist(),
+        "original_max_position_embeddings": 24,
+    }
+    theirs = Phi3Config(
+        hidden_size=64,
+        num_attention_heads=4,
+        num_hidden_layers=1,
+        max_position_embeddings=2048,
+        original_max_position_embeddings=24,
+        rope_parameters=parameters | changes,
+    )
+    compute = ROPE_INIT_FUNCTIONS["longrope"]
+    expected, scale = compute(theirs, torch.device("cpu"), seq_len=length)
+    config = parse_config(theirs.to_dict()).config
+    ours = inverse_frequencies(config, length=length)
+    np.testing.assert_allclose(ours, expected.numpy(), rtol=1e-5)
+    assert attention_scale(config) == pytest.approx(scale, rel=1e-12)
+    assert (length <= 24) == np.array_equal(ours, inverse_frequencies(config))
+    assert config.short_context == 24
+
+
+def test_a_part_of_each_head_has_the_frequencies_of_a_head_of_that_width() -> None:
+    whole = parse_config(outside(KINDS["linear"], 16).to_dict()).config
+    part = dataclasses.replace(whole, head_width=40, rotary_width=16)
+    np.testing.assert_array_equal(inverse_frequencies(part), inverse_frequencies(whole))
+
+
+def test_layers_with_a_window_may_have_a_base_of_their_own() -> None:
+    whole = parse_config(outside(KINDS["linear"], 16).to_dict()).config
+    local = dataclasses.replace(whole, window_rope_theta=500.0, windows=(7,))
+    plain = dataclasses.replace(whole, rope_theta=500.0, rope_scaling=None)
+    windowed = inverse_frequencies(local, windowed=True)
+    np.testing.assert_array_equal(windowed, inverse_frequencies(plain))
+    np.testing.assert_array_equal(inverse_frequencies(local), inverse_frequencies(whole))
 
 
 @pytest.mark.parametrize("theta", [10000.0, 5e5, 1e6])

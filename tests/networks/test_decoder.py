@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.models.families import CASES, ids, outside_model
+from tests.models.families import CASES, OTHERS, ids, outside_model
 from torch.nn import functional as F
 
-from sparing.base.errors import ShapeError
+from sparing.base.errors import ConfigError, ShapeError
 from sparing.models import cost
 from sparing.models.hf_config import parse_config
 from sparing.models.names import published, shapes
@@ -25,6 +25,16 @@ def ours_of(model: Any) -> tuple[Decoder, dict[str, str]]:
     theirs = dict(model.named_parameters())
     tensors = {ours: theirs[name].detach() for ours, name in names.items()}
     return Decoder(parsed.config).load(tensors), names
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_traits_that_the_modules_lack_are_refused_by_name(name: str) -> None:
+    config = parse_config(outside_model(name).config.to_dict()).config
+    if name in ("mistral", "phi3"):  # nothing but a llama
+        Decoder(config)
+        return
+    with pytest.raises(ConfigError, match="in networks trained here|frequencies here"):
+        Decoder(config)
 
 
 @pytest.mark.parametrize("name", CASES)

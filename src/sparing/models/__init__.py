@@ -5,7 +5,7 @@ rope              its rotary frequencies
 cost, presets     what it costs in closed form; shapes to train from nothing
 names, parts      published weight names and ours, every tensor's shape; one made of the other
 strict_json, tensor_file      bounded JSON and safetensors from strangers
-fields, hf_rope, hf_families   a config.json field by field, family by family
+fields, hf_rope, hf_traits, hf_families    a config.json field by field, family by family
 hf_config         config.json, read strictly, and written for three families
 encoder_config, relative      the traits of encoders and encoder-decoders; T5's distances
 hf_common, hf_encoder, hf_towers      their config.json

@@ -1,7 +1,8 @@
 """What a decoder is, as a small set of named traits; no code here knows a family by name."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import MISSING, dataclass, fields
 from typing import Literal
 
 from sparing.base.errors import require
@@ -329,6 +330,17 @@ class DecoderConfig:
     def has_experts(self, layer: int) -> bool:
         """Whether the feed-forward map of `layer` is made of experts."""
         return self.experts is not None and layer not in self.dense_layers
+
+
+def refuse_traits(config: DecoderConfig, held: Collection[str], who: str) -> None:
+    """Refuse traits that differ from their defaults, but for those `held` (sizes always are).
+
+    Errors: ConfigError naming the trait and `who` lacks it.
+    """
+    for trait in fields(config):
+        if trait.name not in held and trait.default is not MISSING:
+            got = getattr(config, trait.name)
+            require(got == trait.default, trait.name, f"{trait.default} in {who}", got)
 
 
 _CHOICES = {

@@ -5,12 +5,12 @@ training, initialisation or bookkeeping is passed over.  No code named by a fold
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from sparing.base.config import nearest
 from sparing.base.errors import ArtefactError, ConfigError, require
-from sparing.models.config import DecoderConfig
+from sparing.models.config import DecoderConfig, refuse_traits
 from sparing.models.fields import Fields
 from sparing.models.hf_families import READERS
 from sparing.models.hf_rope import rope_tree
@@ -168,10 +168,7 @@ def family_of(config: DecoderConfig) -> Family:
 def check_family(config: DecoderConfig, family: Family) -> None:
     """Refuse traits that `family` does not have.  Errors: ConfigError naming the trait."""
     require(family in WRITTEN, "family", f"one of {', '.join(WRITTEN)} to be written", family)
-    for trait in fields(config):
-        if trait.name not in _HELD and trait.default is not MISSING:
-            got = getattr(config, trait.name)
-            require(got == trait.default, trait.name, f"{trait.default} in {family}", got)
+    refuse_traits(config, _HELD, family)
     qk_norm = "head" if family == "qwen3" else None
     require(config.qk_norm == qk_norm, "qk_norm", f"what {family} has", config.qk_norm)
     if family == "qwen2":

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparing.base.errors import ShapeError
+from sparing.base.errors import ShapeError, require
 from sparing.base.seeds import derive
-from sparing.models.config import DecoderConfig
+from sparing.models.config import DecoderConfig, refuse_traits
 from sparing.models.names import shapes
 from sparing.models.rope import attention_scale, inverse_frequencies
 from sparing.networks.layers.attention import SelfAttention
@@ -28,6 +28,11 @@ from sparing.networks.layers.rotary import Rope, rope
 # Standard deviation of freshly drawn weights; those that write into the residual stream get
 # less, by the number of times that they do.  Source: Radford et al. 2019 (GPT-2), section 2.3.
 INITIAL_STD = 0.02
+# Traits that may differ from their defaults.
+_TRAITS = {
+    "norm_eps", "rope_theta", "rope_scaling", "qkv_bias", "output_bias", "mlp_bias", "qk_norm",
+    "tied", "bos", "eos",
+}  # fmt: skip
 
 
 class Block(nn.Module):
@@ -53,6 +58,12 @@ class Decoder(nn.Module):
     """
 
     def __init__(self, config: DecoderConfig) -> None:
+        """Errors: ConfigError naming a trait that these modules do not have."""
+        refuse_traits(config, _TRAITS, "networks trained here")
+        head_norm = config.qk_norm in (None, "head")
+        require(head_norm, "qk_norm", "head or none in networks trained here", config.qk_norm)
+        one_set = config.short_context is None
+        require(one_set, "rope_scaling.kind", "one set of frequencies here", "longrope")
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab, config.width)
