@@ -62,6 +62,24 @@ def test_families_of_which_only_weights_are_written(name: str, tmp_path: Path) -
         np.testing.assert_array_equal(reopened.weights[key].dequantise(), weight.dequantise())
 
 
+def test_names_without_their_first_word_and_stored_masks(tmp_path: Path) -> None:
+    """As GPT-2's own folder has them."""
+    folder = save(outside_model("gpt2"), tmp_path / "model")
+    want = {name: weight.dequantise() for name, weight in open_model(folder).weights.items()}
+
+    def shorten(tensors: dict[str, np.ndarray]) -> None:
+        for name in list(tensors):
+            tensors[name.removeprefix("transformer.")] = tensors.pop(name)
+        tensors["h.0.attn.bias"] = np.ones((1, 1, 96, 96), np.float32)
+
+    change_tensors(folder, shorten)
+    assert "h.1.mlp.c_fc.weight" in load_file(folder / "model.safetensors")
+    opened = open_model(folder)
+    assert opened.weights.keys() == want.keys()
+    for name, weight in opened.weights.items():
+        np.testing.assert_array_equal(weight.dequantise(), want[name])
+
+
 def test_a_template_of_another_model_is_refused(tmp_path: Path) -> None:
     opened = open_model(save(outside_model("gemma2"), tmp_path / "theirs"))
     other = dict(opened.template or {}) | {"sliding_window": 10}

@@ -17,7 +17,7 @@ from sparing.models.config import DecoderConfig
 from sparing.models.gguf_config import describe as describe_gguf
 from sparing.models.gguf_tensors import GgufTensors, gguf_parts
 from sparing.models.hf_config import Parsed, check_family, family_of, parse_config, to_tree
-from sparing.models.names import Family, Part, parts, published, shapes
+from sparing.models.names import Family, Part, as_stored, parts, published, shapes
 from sparing.models.parts import theirs
 from sparing.models.quantised import Record, Scheme, describe, stored_tensors
 from sparing.models.strict_json import read_object
@@ -95,12 +95,13 @@ def open_model(path: Path, *, check_finite: bool = False) -> ModelFolder:
         return model
     parsed = _read(path)
     config, family = parsed.config, parsed.family
-    head, embed = (published(f"{name}.weight", family) for name in ("head", "embed"))
     files = tensor_files(path)
     _check_count(config, len(files), path)
+    places = as_stored(parts(config, family), files)
+    head, embed = published("head.weight", family), places["embed.weight"].published
     weights = collect(
         files,
-        parts(config, family),
+        places,
         parsed.schemes,
         str(path),
         spare=(head, embed) if config.tied else None,

@@ -4,8 +4,8 @@ The one place that knows families by name, beside `hf_families`, which reads the
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from sparing.models.config import DecoderConfig
@@ -241,6 +241,21 @@ def parts(config: DecoderConfig, family: Family) -> dict[str, Part]:
             naming.plus_one and name.endswith("norm.weight"),
         )
     return found
+
+
+def as_stored(found: Mapping[str, Part], names: Collection[str]) -> dict[str, Part]:
+    """The places in a folder that holds `names`: some leave out the first word of all of theirs.
+
+    GPT-2's own folders say h.0.ln_1.weight for transformer.h.0.ln_1.weight.
+    """
+    roots = {part.published.partition(".")[0] for part in found.values()} - {"lm_head", "embed_out"}
+    prefix = f"{roots.pop()}." if len(roots) == 1 else ""
+    if not prefix or any(name.startswith(prefix) for name in names):
+        return dict(found)
+    return {
+        name: replace(part, published=part.published.removeprefix(prefix))
+        for name, part in found.items()
+    }
 
 
 def _all_rows(ours: int, rows: Rows) -> int:
