@@ -36,6 +36,7 @@ def made(text, noise, *, max_kl=0.02, accepted=False):
     rounding = {"scheme": "int8", "group": 32}
     tree = card(
         pair,
+        compare(table(0), table(noise / 2), text, HOW),
         text,
         HOW,
         rounding=rounding,

@@ -23,18 +23,22 @@ def settings(model: Path, shards: Path, scheme: str = "int8", **others) -> Compr
     return CompressConfig(model=model, data=shards, scheme=scheme, **(known | others))
 
 
+def bits(scheme: str) -> int:
+    return int(scheme[3:])
+
+
 @pytest.fixture(scope="module")
 def made(model, shards, tmp_path_factory):
-    """Both schemes of the toy model: scheme -> folder and card."""
+    """Every scheme of the toy model: scheme -> folder and card."""
     found = {}
-    for scheme in ("int8", "int4"):
+    for scheme in ("int8", "int4", "int3"):
         out = tmp_path_factory.mktemp("made") / scheme
-        compress(settings(model, shards, scheme), out)
+        compress(settings(model, shards, scheme, max_kl=0.5 if bits(scheme) > 3 else 2.0), out)
         found[scheme] = out, json.loads((out / "quality.json").read_text())
     return found
 
 
-@pytest.mark.parametrize("scheme", ["int8", "int4"])
+@pytest.mark.parametrize("scheme", ["int8", "int4", "int3"])
 def test_the_folder_is_whole_and_its_card_complete(made, model, scheme):
     out, card = made[scheme]
     verify_artefact(out)
@@ -78,7 +82,7 @@ def test_bytes_read_per_token_by_hand(made):
     assert made["int4"][1]["after"]["read_bytes_per_token"] == wanted
 
 
-@pytest.mark.parametrize("scheme", ["int8", "int4"])
+@pytest.mark.parametrize("scheme", ["int8", "int4", "int3"])
 def test_transformers_gives_the_logits_of_our_executor(made, scheme):
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
@@ -89,18 +93,19 @@ def test_transformers_gives_the_logits_of_our_executor(made, scheme):
     ids = np.random.default_rng(0).integers(4, 320, 40)
     with torch.no_grad():
         wanted_TV = theirs(torch.from_numpy(ids)[None]).logits[0].float().numpy()
-    found_TV = NativeExecutor(out, kv_tokens=64, threads=1, activations="exact").logits(ids.tolist())
+    found_TV = NativeExecutor(out, kv_tokens=64, threads=1, activations="exact").logits(
+        ids.tolist()
+    )
     assert np.abs(found_TV - wanted_TV).max() < 2e-4 * np.abs(wanted_TV).max()
 
 
-@pytest.mark.parametrize("scheme", ["int8", "int4"])
+@pytest.mark.parametrize("scheme", ["int8", "int4", "int3"])
 def test_stored_weights_are_the_rounded_ones_and_the_rest_is_untouched(made, model, scheme):
     before, after = open_model(model).weights, open_model(made[scheme][0]).weights
-    bits = int(scheme[3:])
     for name in before:
         weight = before[name].dequantise()
         if name.startswith("layers.") and "norm" not in name:
-            weight = rtn.round_to_nearest(weight, bits=bits, group=32, shares=rtn.SEARCH)
+            weight = rtn.round_to_nearest(weight, bits=bits(scheme), group=32, shares=rtn.SEARCH)
             weight = weight.dequantise()
         np.testing.assert_array_equal(after[name].dequantise(), weight, err_msg=name)
 
@@ -199,22 +204,65 @@ def test_the_model_itself_is_never_the_target(model, shards):
 def test_an_untied_head_is_rounded_on_request_only(shards, tmp_path):
     write_toy_model(tmp_path / "untied", tied=False, dtype="bfloat16")
     cards = []
-    for quantise_head in (False, True):
-        out = tmp_path / f"out{quantise_head}"
-        compress(
-            settings(tmp_path / "untied", shards, quantise_head=quantise_head, max_kl=1.0), out
-        )
+    for head, form in (("keep", "BFloat16"), ("int8", "Int8"), ("int4", "Int4")):
+        out = tmp_path / f"out{head}"
+        compress(settings(tmp_path / "untied", shards, head=head, max_kl=1.0), out)
         cards.append(json.loads((out / "quality.json").read_text()))
-        kind = type(open_model(out).weights["head.weight"]).__name__
-        assert kind == ("Int8" if quantise_head else "BFloat16")
+        assert type(open_model(out).weights["head.weight"]).__name__ == form
         assert type(open_model(out).weights["embed.weight"]).__name__ == "BFloat16"
-    assert cards[1]["after"]["disk_bytes"] < cards[0]["after"]["disk_bytes"]
-    assert cards[0]["head"] == "as in the original"
+    sizes = [card["after"]["disk_bytes"] for card in cards]
+    assert sizes[0] > sizes[1] > sizes[2]
+    assert [card["head"] for card in cards] == ["as in the original", "int8", "int4"]
 
 
-def test_a_tied_head_is_not_rounded(model, shards, tmp_path):
-    with pytest.raises(ConfigError, match="embedding table"):
-        compress(settings(model, shards, quantise_head=True), tmp_path / "out")
+def test_a_tied_head_that_is_rounded_parts_from_the_embedding(model, shards, tmp_path):
+    """transformers reads the same model; the table keeps its numbers, the head is its rounding."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("compressed_tensors")
+    out = tmp_path / "out"
+    result = compress(settings(model, shards, head="int4"), out)
+    assert result.facts["head"] == "int4"
+    before, after = open_model(model), open_model(out)
+    assert before.config.tied
+    assert not after.config.tied
+    table_VD = before.weights["embed.weight"].dequantise()
+    np.testing.assert_array_equal(after.weights["embed.weight"].dequantise(), table_VD)
+    wanted = rtn.round_to_nearest(table_VD, bits=4, group=32, shares=rtn.SEARCH).dequantise()
+    np.testing.assert_array_equal(after.weights["head.weight"].dequantise(), wanted)
+    kept = compress(settings(model, shards), tmp_path / "kept")
+    read = [json.loads((tmp_path / name / "quality.json").read_text()) for name in ("out", "kept")]
+    read_bytes = [card["after"]["read_bytes_per_token"] for card in read]
+    assert read_bytes[1] - read_bytes[0] == 320 * 64 * 4 - 320 * (32 + 8)
+    assert kept.quality["kl_mean"] < result.quality["kl_mean"]
+    torch.set_num_threads(1)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(out).eval()
+    ids = np.random.default_rng(0).integers(4, 320, 40)
+    with torch.no_grad():
+        wanted_TV = theirs(torch.from_numpy(ids)[None]).logits[0].float().numpy()
+    executor = NativeExecutor(out, kv_tokens=64, threads=1, activations="exact")
+    found_TV = executor.logits(ids.tolist())
+    assert np.abs(found_TV - wanted_TV).max() < 2e-4 * np.abs(wanted_TV).max()
+
+
+def test_the_card_tells_the_weights_from_the_activations(made, model, shards):
+    """Recomputed from the folders: the card's second divergence is that of exact activations."""
+    from sparing.evaluation.divergence import compare
+    from sparing.evaluation.documents import sample
+    from sparing.evaluation.perplexity import policy
+
+    for out, card in made.values():
+        how = policy(open_model(model).config.context, 320, context=None, trained=None)
+        text = sample(shards, model, tokens=300)
+        base, other = (
+            NativeExecutor(path, kv_tokens=128, threads=1, activations="exact")
+            for path in (model, out)
+        )
+        kl = compare(base.logits, other.logits, text, how).kl_N.mean()
+        assert card["weights_alone"]["kl_mean"]["value"] == pytest.approx(kl, rel=1e-6)
+        served = card["against_original"]
+        assert (served["activations"], card["weights_alone"]["activations"]) == ("int8", "exact")
+        assert served["kl_mean"]["value"] != card["weights_alone"]["kl_mean"]["value"]
 
 
 def test_the_default_group_is_halved_to_fit(model, shards, tmp_path):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from sparing.cli.common import add_config, add_stage_flags, config_from, stage
 
-HELP = """Make a model smaller: linear weights become int8 or int4 codes with a scale per group.
+HELP = """Make a model smaller: linear weights become int8, int4 or int3 codes in groups.
 
 The result loads in transformers (compressed-tensors, pack-quantized). Beside it lies quality.json:
-perplexity, bits per byte, KL divergence, agreement, size and speed, before and after. A result past
+perplexity, bits per byte, KL divergence, agreement, size and speed, before and after, with rounded
+activations as it is served and with exact ones. A result past
 the limit on the KL divergence is refused, and nothing is left behind."""
 
 EXAMPLE = "sparing compress runs/first/model --scheme int4 --data runs/first/shards --out small"
@@ -18,14 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from sparing.compression.compress import CompressConfig
 
     parser.add_argument("model", type=Path, help="model folder; it is only read")
-    switches = ("quantise_head", "accept_quality", "search")
+    switches = ("accept_quality", "search")
     add_config(parser, CompressConfig, skip=("model", *switches))
-    parser.add_argument(
-        "--quantise-head",
-        dest="config.quantise_head",
-        action="store_true",
-        help="round the output head too; refused for a head tied to the embedding",
-    )
     parser.add_argument(
         "--no-search",
         dest="config.search",

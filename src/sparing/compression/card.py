@@ -80,6 +80,7 @@ def judge(divergence: Divergence, *, max_kl: float, accepted: bool) -> Verdict:
 
 def card(
     pair: Pair,
+    weights_alone: Pair,
     sample: Sample,
     policy: Policy,
     *,
@@ -90,7 +91,11 @@ def card(
     accepted: bool,
     seed: int,
 ) -> dict[str, Any]:
-    """The whole card as JSON values; `rounding` says how the weights were rounded."""
+    """The whole card as JSON values; `rounding` says how the weights were rounded.
+
+    `pair` is the compressed model as it is served, its activations rounded to int8, and decides;
+    `weights_alone` is the same model with exact activations.
+    """
     divergence = summarise_pair(pair, seed=seed)
     quality_before = summarise_scores(pair.base, seed=seed)
     quality_after = summarise_scores(pair.other, seed=seed)
@@ -100,7 +105,10 @@ def card(
             **rounding,
             "before": quality_before.tree() | before.tree(),
             "after": quality_after.tree() | after.tree(),
-            "against_original": divergence.tree() | {"direction": "KL(original || compressed)"},
+            "against_original": divergence.tree()
+            | {"direction": "KL(original || compressed)", "activations": "int8"},
+            "weights_alone": summarise_pair(weights_alone, seed=seed).tree()
+            | {"direction": "KL(original || compressed)", "activations": "exact"},
             "evaluation": sample.facts()
             | {"context_policy": policy.text(), "interval": "95 % bootstrap", "seed": seed},
             "verdict": judge(divergence, max_kl=max_kl, accepted=accepted).tree(),
@@ -123,6 +131,7 @@ def headline(tree: dict) -> dict[str, object]:
     before, after = tree["before"], tree["after"]
     figures = {
         "kl_mean": against["kl_mean"]["value"],
+        "kl_mean_exact_activations": tree["weights_alone"]["kl_mean"]["value"],
         "kl_p99": against["kl_p99"]["value"],
         "top1_agreement": against["top1_agreement"]["value"],
         "perplexity_before": before["perplexity"],

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,15 +18,18 @@ from sparing.evaluation.documents import Sample, sample, standard_library
 from sparing.evaluation.origin import FACT, trained_context, training_of
 from sparing.evaluation.perplexity import policy
 from sparing.evaluation.speed import DecodeSpeed, decode_speeds
-from sparing.kernels.formats import BFloat16, Float32, Int4, Int8, pack_int4
+from sparing.kernels.formats import BFloat16, Float32, Int3, Int4, Int8, pack_int3, pack_int4
 from sparing.models.folder import ModelFolder, copy_tokenizer, open_model, write_model
 
-BITS = {"int8": 8, "int4": 4}
+Codes = Int8 | Int4 | Int3
+BITS = {"int8": 8, "int4": 4, "int3": 3}
 
-MAX_KL = {"int8": 0.02, "int4": 0.2}
-"""Most mean KL in nats before a result is refused. Published int8 and int4 roundings of an 8B
-model lose 0.001 and 0.03 to 0.07 (llama.cpp's perplexity table); these leave room for small
-models, which lose more."""
+MAX_KL = {"int8": 0.02, "int4": 0.2, "int3": 0.6}
+"""Most mean KL in nats before a result is refused. Published int8, int4 and int3 roundings of an
+8B model lose 0.001, 0.03 to 0.07 and 0.1 to 0.3 (llama.cpp's perplexity table); these leave room
+for small models, which lose more."""
+
+EMBEDDING, HEAD = "embed.weight", "head.weight"
 
 LINEAR = ("query", "key", "value", "output", "gate", "up", "down")
 """The linear maps of a block, by the last part of their names."""
@@ -38,7 +41,7 @@ class CompressConfig:
 
     model: Path
     """Model folder to compress; it is only read."""
-    scheme: Literal["int8", "int4"]
+    scheme: Literal["int8", "int4", "int3"]
     """Stored form of the linear weights."""
     method: Literal["rtn"] = "rtn"
     """rtn: round to nearest."""
@@ -46,8 +49,9 @@ class CompressConfig:
     """Neighbours in a row that share a scale; halved until it divides every row."""
     search: bool = True
     """Choose each group's scale for the least squared error instead of for its largest weight."""
-    quantise_head: bool = False
-    """Round the output head too; refused for a head tied to the embedding."""
+    head: Literal["keep", "int8", "int4"] = "keep"
+    """Stored form of the output head; a rounded one is no longer tied to the embedding, which stays
+    as it is."""
     data: Path | None = None
     """Text of the card: a shards folder (its held-out split), or a .txt, .md or .jsonl file; by
     default source files of this machine's Python standard library."""
@@ -56,7 +60,8 @@ class CompressConfig:
     context: int | None = None
     """Tokens of one evaluation window; by default what was trained, else up to 1024."""
     max_kl: float | None = None
-    """Most mean KL from the original, nats per token; by default 0.02 for int8, 0.2 for int4."""
+    """Most mean KL from the original, nats per token; by default 0.02 for int8, 0.2 for int4,
+    0.6 for int3."""
     accept_quality: bool = False
     """Publish even past the limit; the card says so."""
     speed_runs: int = 5
@@ -98,7 +103,8 @@ def compress(
     names, group = plan(folder, config)
     text = evaluation_text(config)
     parents = {"model": hash_of(config.model), "data": text.source_hash}
-    facts = {"scheme": config.scheme, "group": group, "tensors": len(names)}
+    facts: dict[str, object] = {"scheme": config.scheme, "group": group, "tensors": len(names)}
+    facts |= {} if config.head == "keep" else {"head": config.head}
     with new_artefact(
         out, kind="model", stage=to_tree(config), parents=parents, overwrite=overwrite
     ) as draft:
@@ -117,19 +123,23 @@ def carried(model: Path) -> dict[str, object]:
     return {FACT: training.tree()} if training else {}
 
 
-def plan(folder: ModelFolder, config: CompressConfig) -> tuple[list[str], int]:
-    """Names of the weights to round, and the one group that divides all their rows."""
+def plan(folder: ModelFolder, config: CompressConfig) -> tuple[dict[str, str], int]:
+    """The weights to round, each with its scheme, and the one group that divides their rows."""
     if folder.quantization:
         raise ArtefactError(f"{folder.path}: is compressed already; compress the original instead")
-    names = [name for name in folder.weights if is_linear(name)]
-    if config.quantise_head:
-        if folder.config.tied:
-            raise ConfigError(
-                "quantise_head: the head is the embedding table, which stays as it is"
-            )
-        names.append("head.weight")
-    lengths = {folder.weights[name].shape[1] for name in names}
+    names = {name: config.scheme for name in folder.weights if is_linear(name)}
+    if config.head != "keep":
+        names[HEAD] = config.head
+    lengths = {folder.weights[source(name, folder)].shape[1] for name in names}
+    odd = sorted(length for length in lengths if length % 8)
+    if config.scheme == "int3" and odd:
+        raise ConfigError(f"scheme: int3 packs eight codes together; rows of {odd[0]} do not fit")
     return names, fitting_group(lengths, config.group)
+
+
+def source(name: str, folder: ModelFolder) -> str:
+    """The weight of the original that `name` is made from: a tied head is the embedding."""
+    return EMBEDDING if name == HEAD and folder.config.tied else name
 
 
 def is_linear(name: str) -> bool:
@@ -139,28 +149,30 @@ def is_linear(name: str) -> bool:
 
 
 def rounded_weights(
-    folder: ModelFolder, names: list[str], group: int, config: CompressConfig
-) -> dict[str, Int8 | Int4]:
-    """The weights named, rounded."""
-    rounded: dict[str, Int8 | Int4] = {}
-    bits, shares = BITS[config.scheme], SEARCH if config.search else PLAIN
+    folder: ModelFolder, names: Mapping[str, str], group: int, config: CompressConfig
+) -> dict[str, Codes]:
+    """The weights named, rounded to their schemes."""
+    rounded: dict[str, Codes] = {}
+    shares = SEARCH if config.search else PLAIN
     with Progress(f"round to {config.scheme}", "tensors", len(names)) as progress:
-        for number, name in enumerate(names, start=1):
-            weight_ZD = folder.weights[name].dequantise()
-            found = round_to_nearest(weight_ZD, bits=bits, group=group, shares=shares)
-            rounded[name] = stored(found, config.scheme)
+        for number, (name, scheme) in enumerate(names.items(), start=1):
+            weight_ZD = folder.weights[source(name, folder)].dequantise()
+            found = round_to_nearest(weight_ZD, bits=BITS[scheme], group=group, shares=shares)
+            rounded[name] = stored(found, scheme)
             progress.update(number)
     return rounded
 
 
-def stored(rounded: Rounded, scheme: str) -> Int8 | Int4:
+def stored(rounded: Rounded, scheme: str) -> Codes:
     """The codes in the form that kernels and files take."""
     if scheme == "int8":
         return Int8(rounded.code_ZD, rounded.scale_ZJ)
-    return Int4(pack_int4(rounded.code_ZD), rounded.scale_ZJ)
+    if scheme == "int4":
+        return Int4(pack_int4(rounded.code_ZD), rounded.scale_ZJ)
+    return Int3(pack_int3(rounded.code_ZD), rounded.scale_ZJ)
 
 
-def write(folder: ModelFolder, rounded: Mapping[str, Int8 | Int4], out: Path) -> None:
+def write(folder: ModelFolder, rounded: Mapping[str, Codes], out: Path) -> None:
     """A folder like the original's with some weights rounded; the others keep their numbers."""
     dense = {
         name: weight
@@ -169,9 +181,13 @@ def write(folder: ModelFolder, rounded: Mapping[str, Int8 | Int4], out: Path) ->
     }
     half = all(isinstance(weight, BFloat16) for weight in dense.values())
     dtype = "bfloat16" if half else "float32"
+    shape, template = folder.config, folder.template
+    if HEAD in rounded and shape.tied:
+        shape = replace(shape, tied=False)
+        template = None if template is None else template | {"tie_word_embeddings": False}
     write_model(
-        out, folder.config, dense,
-        dtype=dtype, family=folder.family, quantised=rounded, template=folder.template,
+        out, shape, dense,
+        dtype=dtype, family=folder.family, quantised=rounded, template=template,
     )  # fmt: skip
     copy_tokenizer(folder.path, out)
 
@@ -204,12 +220,18 @@ def measured_card(
     trained = trained_context(config.model)
     how = policy(shape.context, shape.vocab, context=config.context, trained=trained)
     room = max(how.context, min(64, shape.context))
-    base, other = (
-        NativeExecutor(folder, kv_tokens=room, threads=config.threads) for folder in folders
-    )
-    with Progress("quality card", "tokens", text.scored_tokens) as progress:
-        pair = compare(base.logits, other.logits, text, how, progress=progress.update)
-    speeds = _speeds([base, other], text, config)
+    served = [NativeExecutor(each, kv_tokens=room, threads=config.threads) for each in folders]
+    exact = [
+        NativeExecutor(each, kv_tokens=room, threads=config.threads, activations="exact")
+        for each in folders
+    ]
+    with Progress("quality card", "tokens", 2 * text.scored_tokens) as progress:
+        pair = compare(exact[0].logits, served[1].logits, text, how, progress=progress.update)
+        weights_alone = compare(
+            exact[0].logits, exact[1].logits, text, how,
+            progress=lambda done: progress.update(text.scored_tokens + done),
+        )  # fmt: skip
+    speeds = _speeds(served, text, config)
     sizes = [size_of(folder, speed) for folder, speed in zip(folders, speeds, strict=True)]
     rounding = {
         "scheme": config.scheme,
@@ -217,11 +239,12 @@ def measured_card(
         + (", scale of least squared error per group" if config.search else ""),
         "group": group,
         "tensors": tensors,
-        "head": "rounded" if config.quantise_head else "as in the original",
+        "head": "as in the original" if config.head == "keep" else config.head,
         "embedding_and_norms": "as in the original",
     }
     return card(
         pair,
+        weights_alone,
         text,
         how,
         rounding=rounding,
