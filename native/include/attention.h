@@ -58,7 +58,7 @@ struct AttentionTask {
   float* scratch = nullptr;
 };
 
-// First position that any row of the task sees, and the one after the last; equal when none does.
+// The first position seen, and the one after the last; equal when none is.
 struct Span {
   int64_t begin = 0, end = 0;
 };
@@ -73,6 +73,13 @@ static inline Span seen_by(const AttentionTask& task, int64_t t) {
   }
   if (span.end < span.begin) span.end = span.begin;
   return span;
+}
+
+// What any row of the task sees.
+static inline Span seen_by_any(const AttentionTask& task) {
+  const Span first = seen_by(task, 0), last = seen_by(task, task.T - 1);
+  return {first.begin < last.begin ? first.begin : last.begin,
+          first.end > last.end ? first.end : last.end};
 }
 
 // Floats of scratch for T rows of R heads.

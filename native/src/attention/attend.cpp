@@ -47,9 +47,9 @@ void Attend::plan(const AttentionRows& rows) {
         const int64_t row = rows.starts[r] + n;
         Item item{r, row, std::min<int64_t>(tile, rows.starts[r + 1] - row), g, 0, 1, work, state};
         const AttentionTask task = task_of(rows, item, 0);
-        const Span a = seen_by(task, 0), b = seen_by(task, task.T - 1);
-        item.first = std::min(a.begin, b.begin) / attention_chunk;
-        const int64_t end = (std::max(a.end, b.end) + attention_chunk - 1) / attention_chunk;
+        const Span span = seen_by_any(task);
+        item.first = span.begin / attention_chunk;
+        const int64_t end = (span.end + attention_chunk - 1) / attention_chunk;
         item.chunks = std::max<int64_t>(1, end - item.first);
         work += item.chunks;
         state += item.chunks * attention_state(item.T, R, rows.layout.K);

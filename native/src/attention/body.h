@@ -10,7 +10,7 @@ namespace {
 constexpr float finite = 3.0e38f;  // scores beyond it are held there, so that none is infinite
 constexpr float nothing = -__builtin_inff();
 constexpr int64_t row_extra = 16;  // floats of a state beside its sum
-constexpr int64_t convert_rows = 8;  // with more rows a tile is turned into float32 first
+constexpr int64_t convert_rows = 4;  // with more rows a tile is turned into float32 first
 
 // Rows of one task and what is kept of each. A state is a sum of `width` numbers, then its weight
 // and its largest score.
@@ -135,8 +135,8 @@ inline Panels find(const Work& work, int64_t at, int64_t begin, int64_t end) {
     const int64_t head =
         task.blocks[s / tokens] * layout.block_bytes() + task.head * layout.head_bytes();
     const int64_t slot = s % tokens;
-    panels.key[p] = task.keys + head + slot / 16 * bytes;
-    panels.value[p] = task.values + head + slot / 16 * bytes;
+    panels.key[p] = panels.next_key[p] = task.keys + head + slot / 16 * bytes;
+    panels.value[p] = panels.next_value[p] = task.values + head + slot / 16 * bytes;
     if (!layout.scaled()) continue;
     const int64_t scale = head + layout.code_bytes() + 4 * slot;
     panels.key_scale[p] = reinterpret_cast<const float*>(task.keys + scale);
@@ -149,6 +149,7 @@ inline void use_float32(const Work& work, Panels& panels) {
   for (int64_t p = 0; p < attention_tile / 16; ++p) {
     panels.key[p] = reinterpret_cast<const char*>(work.keys + 16 * p * work.width);
     panels.value[p] = reinterpret_cast<const char*>(work.values + 16 * p * work.width);
+    panels.next_key[p] = panels.key[p], panels.next_value[p] = panels.value[p];
   }
 }
 
@@ -156,8 +157,10 @@ inline void use_float32(const Work& work, Panels& panels) {
 template <KvKind kind>
 inline void convert(const Work& work, Panels& panels, int64_t begin, int64_t end) {
   for (int64_t p = begin / 16; p <= (end - 1) / 16; ++p) {
-    widen_keys<kind>(panels.key[p], work.width, work.keys + 16 * p * work.width);
-    widen_values<kind>(panels.value[p], work.width, work.values + 16 * p * work.width);
+    widen_keys<kind>(panels.key[p], panels.next_key[p] - panels.key[p], work.width,
+                     work.keys + 16 * p * work.width);
+    widen_values<kind>(panels.value[p], panels.next_value[p] - panels.value[p], work.width,
+                       work.values + 16 * p * work.width);
   }
   use_float32(work, panels);
 }
@@ -258,10 +261,18 @@ inline void tile_of(const Work& work, const Panels& panels, int64_t at, int64_t 
 }
 
 template <KvKind kind>
-inline void run_tile(const Work& work, int64_t at, int64_t begin, int64_t end, const Span& chunk) {
+inline void run_tile(const Work& work, int64_t at, int64_t begin, int64_t end, const Span& chunk,
+                     int64_t last) {
   if (work.task->layout.panel() != 16)
     return tile_of<KvKind::fp32>(work, gather(work, at, begin, end), at, begin, end, chunk);
   Panels panels = find(work, at, begin, end);
+  const int64_t after = at + attention_tile;
+  if (after < last) {
+    const int64_t left = last - after;
+    const Panels next = find(work, after, 0, left < attention_tile ? left : attention_tile);
+    for (int64_t p = 0; p < attention_tile / 16; ++p)
+      panels.next_key[p] = next.key[p], panels.next_value[p] = next.value[p];
+  }
   if (kind == KvKind::fp32 || work.rows <= convert_rows)
     return tile_of<kind>(work, panels, at, begin, end, chunk);
   convert<kind>(work, panels, begin, end);
@@ -271,9 +282,8 @@ inline void run_tile(const Work& work, int64_t at, int64_t begin, int64_t end, c
 // What the rows see of one chunk -> work.state.
 inline void run_chunk(const Work& work, int64_t chunk) {
   clear(work, work.state);
-  const Span first = seen_by(*work.task, 0), last = seen_by(*work.task, work.task->T - 1);
-  Span span{first.begin < last.begin ? first.begin : last.begin,
-            first.end > last.end ? first.end : last.end};
+  Span span = seen_by_any(*work.task);
+  const int64_t last = span.end;
   if (span.begin < chunk * attention_chunk) span.begin = chunk * attention_chunk;
   if (span.end > (chunk + 1) * attention_chunk) span.end = (chunk + 1) * attention_chunk;
   for (int64_t at = span.begin / attention_tile * attention_tile; at < span.end;
@@ -281,10 +291,10 @@ inline void run_chunk(const Work& work, int64_t chunk) {
     const int64_t begin = span.begin > at ? span.begin - at : 0;
     const int64_t end = span.end - at < attention_tile ? span.end - at : attention_tile;
     switch (work.task->layout.kind) {
-      case KvKind::fp32: run_tile<KvKind::fp32>(work, at, begin, end, span); break;
-      case KvKind::bf16: run_tile<KvKind::bf16>(work, at, begin, end, span); break;
-      case KvKind::int8: run_tile<KvKind::int8>(work, at, begin, end, span); break;
-      case KvKind::int4: run_tile<KvKind::int4>(work, at, begin, end, span); break;
+      case KvKind::fp32: run_tile<KvKind::fp32>(work, at, begin, end, span, last); break;
+      case KvKind::bf16: run_tile<KvKind::bf16>(work, at, begin, end, span, last); break;
+      case KvKind::int8: run_tile<KvKind::int8>(work, at, begin, end, span, last); break;
+      case KvKind::int4: run_tile<KvKind::int4>(work, at, begin, end, span, last); break;
     }
   }
 }
@@ -336,10 +346,8 @@ void attend(const AttentionTask& task) {
   const Work work = work_of(task);
   take_queries(work);
   clear(work, work.total);
-  const Span first = seen_by(task, 0), last = seen_by(task, task.T - 1);
-  const int64_t begin = first.begin < last.begin ? first.begin : last.begin;
-  const int64_t end = first.end > last.end ? first.end : last.end;
-  for (int64_t chunk = begin / attention_chunk; chunk * attention_chunk < end; ++chunk) {
+  const Span span = seen_by_any(task);
+  for (int64_t chunk = span.begin / attention_chunk; chunk * attention_chunk < span.end; ++chunk) {
     run_chunk(work, chunk);
     join(work, work.state);
   }

@@ -28,22 +28,26 @@ inline F columns(const char* row, int64_t k) {
   return from_nibbles(row + k / 2);
 }
 
-// A panel of 16 keys as float32 words.
+// A panel of 16 keys as float32 words, while the one `ahead` bytes on is fetched.
 template <KvKind kind, int e = 0>
 inline void widen_word(const I& x, float* to) {
   store(to + 16 * e, number<kind, e>(x));
   if constexpr (e + 1 < word_count(kind)) widen_word<kind, e + 1>(x, to);
 }
 template <KvKind kind>
-inline void widen_keys(const char* from, int64_t width, float* to) {
-  for (int64_t k = 0; k < width; k += word_count(kind), from += 64)
+inline void widen_keys(const char* from, int64_t ahead, int64_t width, float* to) {
+  for (int64_t k = 0; k < width; k += word_count(kind), from += 64) {
+    __builtin_prefetch(from + ahead);
     for (int64_t lane = 0; lane < 16; lane += W)
       widen_word<kind>(words(from + 4 * lane), to + 16 * k + lane);
+  }
 }
-// 16 rows of values as float32.
+// 16 rows of values as float32, likewise.
 template <KvKind kind>
-inline void widen_values(const char* from, int64_t width, float* to) {
-  for (int64_t s = 0; s < 16; ++s, from += width * (32 / word_count(kind)) / 8)
+inline void widen_values(const char* from, int64_t ahead, int64_t width, float* to) {
+  const int64_t bytes = width * (32 / word_count(kind)) / 8;
+  for (int64_t line = 0; line < 16 * bytes; line += 64) __builtin_prefetch(from + ahead + line);
+  for (int64_t s = 0; s < 16; ++s, from += bytes)
     for (int64_t k = 0; k < width; k += W) store(to + s * width + k, columns<kind>(from, k));
 }
 

@@ -16,6 +16,8 @@ namespace {
 struct Panels {
   const char* key[attention_tile / 16];
   const char* value[attention_tile / 16];
+  const char* next_key[attention_tile / 16];  // of the tile after, fetched ahead line by line
+  const char* next_value[attention_tile / 16];
   const float* key_scale[attention_tile / 16];
   const float* value_scale[attention_tile / 16];
 };
@@ -40,11 +42,12 @@ inline void score_word(const I (&x)[VECTORS], const float* q, int64_t width,
 template <KvKind kind, int ROWS, int VECTORS>
 inline void score_tile(const Panels& panels, int64_t from, const float* q, int64_t width,
                        float* score) {
-  const char* at[VECTORS];
+  const char *at[VECTORS], *next[VECTORS];
 #pragma GCC unroll 8
   for (int v = 0; v < VECTORS; ++v) {
     const int64_t lane = from + v * W;
     at[v] = panels.key[lane / 16] + lane % 16 * 4;
+    next[v] = panels.next_key[lane / 16];
   }
   F sum[ROWS][VECTORS];
 #pragma GCC unroll 8
@@ -56,6 +59,8 @@ inline void score_tile(const Panels& panels, int64_t from, const float* q, int64
     I x[VECTORS];
 #pragma GCC unroll 8
     for (int v = 0; v < VECTORS; ++v) x[v] = words(at[v] + offset);
+#pragma GCC unroll 8
+    for (int v = 0; v < VECTORS; v += 16 / W) __builtin_prefetch(next[v] + offset);
     score_word<kind, ROWS, VECTORS>(x, q + k, width, sum);
   }
 #pragma GCC unroll 8
@@ -95,14 +100,19 @@ inline void sum_tile(const Panels& panels, int64_t begin, int64_t end, const flo
 #pragma GCC unroll 8
     for (int v = 0; v < VECTORS; ++v)
       sum[r][v] = mul(load(sums + r * stride + k + v * W), all(factor[r]));
-  const int64_t bytes = width * (32 / word_count(kind)) / 8;
+  constexpr int kind_bits = 32 / word_count(kind);
+  const int64_t bytes = width * kind_bits / 8;
   for (int64_t s = begin; s < end;) {
     const char* row = panels.value[s / 16] + s % 16 * bytes;
+    const int64_t ahead = panels.next_value[s / 16] - panels.value[s / 16] + k * kind_bits / 8;
     const int64_t stop = (s / 16 + 1) * 16 < end ? (s / 16 + 1) * 16 : end;
     for (; s < stop; ++s, row += bytes) {
       F value[VECTORS];
 #pragma GCC unroll 8
       for (int v = 0; v < VECTORS; ++v) value[v] = columns<kind>(row, k + v * W);
+#pragma GCC unroll 8
+      for (int line = 0; line < VECTORS * W * kind_bits; line += 512)
+        __builtin_prefetch(row + ahead + line / 8);
 #pragma GCC unroll 8
       for (int r = 0; r < ROWS; ++r) {
         const F p = all(weight[r * attention_tile + s]);

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparing.kernels.formats import Weight
-from sparing.kernels.native import Activations, chosen, library
-from sparing.kernels.native import named_errors as named_errors
+from sparing.kernels.native import Activations, chosen, library, named_errors
 from sparing.kernels.native import _parts as parts
 
 
