@@ -39,9 +39,9 @@ inline F between(F x, int64_t begin, int64_t end, F other) {
 
 // Vectors of tokens that ROWS rows take at once, and of columns: the sums fill the registers.
 template <int ROWS>
-constexpr int token_vectors = ROWS == 1 ? 8 : ROWS == 2 ? 4 : 2;
+constexpr int token_vectors = ROWS == 1 ? 8 : ROWS == 2 ? 4 : ROWS <= 4 ? 2 : 1;
 template <int ROWS>
-constexpr int column_vectors = ROWS == 1 ? 8 : ROWS == 2 ? 4 : 2;
+constexpr int column_vectors = ROWS == 1 ? 8 : ROWS == 2 ? 4 : ROWS <= 4 ? 2 : 1;
 
 }  // namespace
 }  // namespace sparing

@@ -42,9 +42,9 @@ inline F between(F x, int64_t begin, int64_t end, F other) {
 
 // Vectors of tokens that ROWS rows take at once, and of columns: the sums fill the registers.
 template <int ROWS>
-constexpr int token_vectors = 4;
+constexpr int token_vectors = ROWS <= 4 ? 4 : 2;
 template <int ROWS>
-constexpr int column_vectors = 4;
+constexpr int column_vectors = ROWS <= 4 ? 4 : 2;
 
 }  // namespace
 }  // namespace sparing

@@ -10,7 +10,7 @@ namespace {
 constexpr float finite = 3.0e38f;  // scores beyond it are held there, so that none is infinite
 constexpr float nothing = -__builtin_inff();
 constexpr int64_t row_extra = 16;  // floats of a state beside its sum
-constexpr int64_t convert_rows = 4;  // with more rows a tile is turned into float32 first
+constexpr int64_t convert_rows = 8;  // with more rows a tile is turned into float32 first
 
 // Rows of one task and what is kept of each. A state is a sum of `width` numbers, then its weight
 // and its largest score.
@@ -196,14 +196,9 @@ inline void add_values(const Work& work, const Panels& panels, int64_t row, int6
                        int64_t begin, int64_t end, const float* factor) {
   const float* weight = work.score + row * attention_tile;
   float* sums = work.state + row * work.stride;
-  if (rows == 4)
-    sum_rows<kind, 4>(panels, begin, end, weight, factor, work.width, sums, work.stride);
-  if (rows == 3)
-    sum_rows<kind, 3>(panels, begin, end, weight, factor, work.width, sums, work.stride);
-  if (rows == 2)
-    sum_rows<kind, 2>(panels, begin, end, weight, factor, work.width, sums, work.stride);
-  if (rows == 1)
-    sum_rows<kind, 1>(panels, begin, end, weight, factor, work.width, sums, work.stride);
+  with_rows<group_rows<kind>>(rows, [&](auto count) {
+    sum_rows<kind, count.value>(panels, begin, end, weight, factor, work.width, sums, work.stride);
+  });
 }
 
 // Tokens of the tile at `at` that a row sees within the chunk.
@@ -222,7 +217,7 @@ inline Span seen_in(const Work& work, int64_t row, int64_t at, int64_t begin, in
 template <KvKind kind>
 inline void values_of(const Work& work, const Panels& panels, int64_t row, int64_t rows,
                       const Span* seen) {
-  const float ones[4] = {1.0f, 1.0f, 1.0f, 1.0f};
+  const float one = 1.0f;
   const float* factor = work.factor + row;
   int64_t begin = 0, end = attention_tile;
   for (int64_t r = 0; r < rows; ++r) {
@@ -239,17 +234,21 @@ inline void values_of(const Work& work, const Panels& panels, int64_t row, int64
   if (apart) return;
   add_values<kind>(work, panels, row, rows, begin, end, factor);
   for (int64_t r = 0; r < rows; ++r)
-    if (seen[r].end > end) add_values<kind>(work, panels, row + r, 1, end, seen[r].end, ones);
+    if (seen[r].end > end) add_values<kind>(work, panels, row + r, 1, end, seen[r].end, &one);
 }
 
 // One tile for all rows; tokens begin .. end of it are seen by some.
 template <KvKind kind>
 inline void tile_of(const Work& work, const Panels& panels, int64_t at, int64_t begin, int64_t end,
                     const Span& chunk) {
-  scores<kind>(panels, begin, end, work.q, work.rows, work.width, work.score);
-  for (int64_t row = 0; row < work.rows; row += 4) {
-    const int64_t rows = work.rows - row < 4 ? work.rows - row : 4;
-    Span seen[4];
+  constexpr int most = group_rows<kind>;
+  const auto group = [&](int64_t row) { return work.rows - row < most ? work.rows - row : most; };
+  for (int64_t row = 0; row < work.rows; row += most)  // first all that read the keys
+    scores<kind>(panels, begin, end, work.q + row * work.width, group(row), work.width,
+                 work.score + row * attention_tile);
+  for (int64_t row = 0; row < work.rows; row += most) {
+    const int64_t rows = group(row);
+    Span seen[most];
     for (int64_t r = 0; r < rows; ++r) {
       seen[r] = seen_in(work, row + r, at, chunk.begin, chunk.end);
       work.factor[row + r] = 1.0f;

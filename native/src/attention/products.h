@@ -60,7 +60,8 @@ inline void score_tile(const Panels& panels, int64_t from, const float* q, int64
 #pragma GCC unroll 8
     for (int v = 0; v < VECTORS; ++v) x[v] = words(at[v] + offset);
 #pragma GCC unroll 8
-    for (int v = 0; v < VECTORS; v += 16 / W) __builtin_prefetch(next[v] + offset);
+    for (int v = 0; v < VECTORS; v += 16 / W < VECTORS ? 16 / W : VECTORS)
+      __builtin_prefetch(next[v] + offset);
     score_word<kind, ROWS, VECTORS>(x, q + k, width, sum);
   }
 #pragma GCC unroll 8
@@ -68,6 +69,14 @@ inline void score_tile(const Panels& panels, int64_t from, const float* q, int64
 #pragma GCC unroll 8
     for (int v = 0; v < VECTORS; ++v) store(score + r * attention_tile + from + v * W, sum[r][v]);
 }
+
+// Rows that are computed together: numbers that are not float32 are turned into it once for all.
+template <KvKind kind>
+constexpr int group_rows = kind == KvKind::fp32 ? 4 : 8;
+template <int count>
+struct Rows {
+  static constexpr int value = count;
+};
 
 // Scores of `rows` queries for the tokens begin .. end of the tile and some beside them.
 template <KvKind kind, int ROWS>
@@ -77,16 +86,18 @@ inline void score_rows(const Panels& panels, int64_t begin, int64_t end, const f
   for (int64_t from = begin / step * step; from < end; from += step)
     score_tile<kind, ROWS, token_vectors<ROWS>>(panels, from, q, width, score);
 }
+// Calls call(Rows<n>()) for n = rows, which is 1 to `most`.
+template <int most, class Call>
+inline void with_rows(int64_t rows, const Call& call) {
+  if (rows == most) return call(Rows<most>());
+  if constexpr (most > 1) with_rows<most - 1>(rows, call);
+}
 template <KvKind kind>
 inline void scores(const Panels& panels, int64_t begin, int64_t end, const float* q, int64_t rows,
                    int64_t width, float* score) {
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4)
-    score_rows<kind, 4>(panels, begin, end, q + r * width, width, score + r * attention_tile);
-  q += r * width, score += r * attention_tile;
-  if (rows - r == 3) score_rows<kind, 3>(panels, begin, end, q, width, score);
-  if (rows - r == 2) score_rows<kind, 2>(panels, begin, end, q, width, score);
-  if (rows - r == 1) score_rows<kind, 1>(panels, begin, end, q, width, score);
+  with_rows<group_rows<kind>>(rows, [&](auto count) {
+    score_rows<kind, count.value>(panels, begin, end, q, width, score);
+  });
 }
 
 // VECTORS * W columns from k of ROWS sums, `stride` floats apart: each times its factor, then the
