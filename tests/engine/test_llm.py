@@ -108,3 +108,48 @@ def test_finding_the_model(reference, tmp_path):
         find_model(tmp_path / "none")
     with pytest.raises(ArtefactError, match=r"no config\.json"):
         find_model(tmp_path)
+
+
+def test_draws_in_the_library_are_the_plain_ones(reference):
+    """Sampled, penalised and reported tokens of the whole engine, with and without the library."""
+    from sparing.engine.assemble import assemble
+
+    _, folder = reference
+    rules = [
+        Sampling(seed=1, max_tokens=30, ignore_eos=True),
+        Sampling(seed=2, max_tokens=30, ignore_eos=True, top_p=0.8, logprobs=4),
+        Sampling(seed=3, max_tokens=30, ignore_eos=True, top_k=9, min_p=0.05, temperature=1.4),
+        Sampling(max_tokens=30, ignore_eos=True, temperature=0.0, repetition_penalty=1.4),
+        Sampling(seed=5, max_tokens=30, ignore_eos=True, frequency_penalty=0.9, logprobs=0),
+    ]
+    prompts = [[4 + n, 9, 12] for n in range(len(rules))]
+    with load(folder, EngineConfig(threads=1)) as llm:
+        ours = llm.generate(prompts, rules)
+        with assemble(llm.executor, llm.tokenizer, llm.config) as plain:
+            theirs = plain.generate(prompts, rules)
+    assert [a.ids for a in ours] == [b.ids for b in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert len(a.logprobs) == len(b.logprobs)
+        for one, two in zip(a.logprobs, b.logprobs, strict=True):
+            assert one.id == two.id
+            assert one.logprob == pytest.approx(two.logprob, abs=1e-12)
+            assert [id for id, _ in one.top] == [id for id, _ in two.top]
+
+
+def test_activations_are_as_asked(reference, tmp_path):
+    """Exact ones give the logits of the dequantised weights; the default does not."""
+    from sparing.compression.compress import CompressConfig, compress
+    from sparing.engine.native_executor import NativeExecutor
+
+    _, folder = reference
+    small = tmp_path / "small"
+    compress(
+        CompressConfig(model=folder, scheme="int8", group=32, tokens=64, accept_quality=True), small
+    )
+    want = NativeExecutor(small, kv_tokens=32, threads=1, activations="exact").logits([5, 6, 7])
+    for activations in ("exact", "int8"):
+        with load(small, EngineConfig(threads=1, activations=activations)) as llm:
+            got = llm.executor.logits([5, 6, 7])
+        assert np.array_equal(got, want) == (activations == "exact")
+    with pytest.raises(ConfigError, match="activations"):
+        EngineConfig(activations="fp8")

@@ -127,7 +127,7 @@ def plan(folder: ModelFolder, config: CompressConfig) -> tuple[dict[str, str], i
     """The weights to round, each with its scheme, and the one group that divides their rows."""
     if folder.quantization:
         raise ArtefactError(f"{folder.path}: is compressed already; compress the original instead")
-    names = {name: config.scheme for name in folder.weights if is_linear(name)}
+    names: dict[str, str] = {n: config.scheme for n in folder.weights if is_linear(n)}
     if config.head != "keep":
         names[HEAD] = config.head
     lengths = {folder.weights[source(name, folder)].shape[1] for name in names}

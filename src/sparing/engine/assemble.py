@@ -50,13 +50,16 @@ def load(path: Path | str, config: EngineConfig | None = None, *, name: str | No
     )
     resolved = fitted.config
     assert resolved.kv_cache_tokens is not None
+    # exact products read the weights as they are stored
+    kept = resolved.packed_cache == "auto" and resolved.activations == "int8"
     executor = NativeExecutor(
         model,
         kv_tokens=resolved.kv_cache_tokens,
         block_tokens=resolved.block_tokens,
         threads=resolved.threads,
         kv_dtype=resolved.kv_cache_dtype,
-        packed=packed_weights(model) if resolved.packed_cache == "auto" else None,
+        activations=resolved.activations,
+        packed=packed_weights(model) if kept else None,
     )
     eos = (*model.config.eos, *turn_ends(tokenizer))
     return assemble(
@@ -83,11 +86,14 @@ def _load_pair(model: EncoderFolder, config: EngineConfig, name: str) -> LLM:
     if not isinstance(found, Seq2SeqConfig):
         raise refuse_encoder(model)
     tokenizer = Tokenizer.load(model.path)
-    numbers = 2 * 2 * found.decoder.layers * found.decoder.inner_width  # of source and target
+    shape = found.decoder
     fitted = fit(
         config,
         context=found.context,
-        kv_token_bytes=numbers * _KV_BYTES[config.kv_cache_dtype],
+        kv_token_bytes=2  # of source and target
+        * attention.kv_token_bytes(
+            kept_as(config), layers=shape.layers, kv_heads=shape.heads, head_width=shape.head_width
+        ),
         free_bytes=free_memory_bytes(),
     )
     resolved = fitted.config
@@ -98,6 +104,7 @@ def _load_pair(model: EncoderFolder, config: EngineConfig, name: str) -> LLM:
         block_tokens=resolved.block_tokens,
         threads=resolved.threads,
         kv_dtype=resolved.kv_cache_dtype,
+        activations=resolved.activations,
     )
     return assemble(
         executor, tokenizer, resolved,
@@ -160,11 +167,15 @@ def find_model(path: Path) -> Path:
     raise ArtefactError(f"{path}: {state}; expected a Hugging Face model folder or a run's folder")
 
 
+def kept_as(config: EngineConfig) -> str:
+    """How the cache keeps keys and values."""
+    return "fp32" if config.kv_cache_dtype == "auto" else config.kv_cache_dtype
+
+
 def kv_token_bytes(model: DecoderConfig, config: EngineConfig) -> int:
     """Bytes of the keys and values of one token in all layers."""
-    kept = "fp32" if config.kv_cache_dtype == "auto" else config.kv_cache_dtype
     return attention.kv_token_bytes(
-        kept, layers=model.layers, kv_heads=model.kv_heads, head_width=model.head_width
+        kept_as(config), layers=model.layers, kv_heads=model.kv_heads, head_width=model.head_width
     )
 
 

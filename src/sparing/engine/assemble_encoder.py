@@ -65,4 +65,4 @@ def _image_side(
 
 
 def _tower(config: EncoderConfig, weights: dict[str, Weight], engine: EngineConfig) -> Tower:
-    return Tower(config, weights, threads=engine.threads)
+    return Tower(config, weights, threads=engine.threads, activations=engine.activations)

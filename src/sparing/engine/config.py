@@ -27,6 +27,8 @@ class EngineConfig:
     """Compute threads; None takes the cores this process may use."""
     kv_cache_dtype: Literal["auto", "fp32", "bf16", "int8", "int4"] = "auto"
     """How keys and values are kept, codes with a scale per token and head; auto takes fp32."""
+    activations: Literal["int8", "exact"] = "int8"
+    """How rows meet quantised weights: rounded to int8 (fast), or in float32 (for checking)."""
     packed_cache: Literal["auto", "off"] = "auto"
     """Whether packed weights are kept beside a large model for its next start."""
     max_waiting: int = LIMITS.waiting_requests
@@ -47,6 +49,8 @@ class EngineConfig:
             require(value is None or value >= 1, name, "at least 1, or nothing", value)
         share = self.kv_cache_share
         require(0.0 < share <= 0.9, "kv_cache_share", "a share in (0, 0.9]", share)
+        known = self.activations in ("int8", "exact")
+        require(known, "activations", "int8 or exact", self.activations)
         known = self.packed_cache in ("auto", "off")
         require(known, "packed_cache", "auto or off", self.packed_cache)
         require(self.max_waiting >= 1, "max_waiting", "at least 1", self.max_waiting)
