@@ -57,6 +57,24 @@ def test_arrays_are_views_of_the_file_and_read_only(tmp_path: Path) -> None:
         array[0] = 1
 
 
+def test_what_is_let_go_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    want = np.arange(1 << 22, dtype=np.float32).reshape(2048, 2048)
+    write_tensors(path, [("a", Tensor("F32", want))])
+    file = TensorFile.open(path)
+    array = file.array("a")
+    total = array.sum(dtype=np.float64)  # all of it is in memory now
+    before = resident_kib()
+    file.let_go()
+    assert before - resident_kib() > want.nbytes // 1024 // 2
+    assert array.sum(dtype=np.float64) == total
+
+
+def resident_kib() -> int:
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
+
 def test_unaligned_arrays_are_copied(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     header = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'

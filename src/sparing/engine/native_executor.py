@@ -17,8 +17,10 @@ from sparing.kernels.draw import DrawArrays
 from sparing.kernels.formats import Packed, Weight
 from sparing.kernels.native import Activations, NativeModel, processors
 from sparing.models.folder import ModelFolder, open_model
+from sparing.models.weights import Weights
 
 SCORING_ROWS = 256  # rows of one forward call of `logits`
+_MOST_HELD_BYTES = 64 << 20  # of a model file in memory while its weights are packed
 
 
 class NativeExecutor:
@@ -175,11 +177,15 @@ def _chunk(ids_T: np.ndarray, begin: int, blocks_1P: np.ndarray) -> Batch:
 
 
 class _Handed(Mapping[str, Weight | Packed]):
-    """A folder's weights made one by one as they are asked for, and how many bytes those were."""
+    """A folder's weights made one by one as they are asked for, and how many bytes those were.
+
+    The files stay mapped, but while a model packs their weights little of them stays in memory.
+    """
 
     def __init__(self, own: Mapping[str, Weight], packed: Mapping[str, Packed]) -> None:
         self._own, self._packed = own, packed
         self.nbytes = 0
+        self._held_bytes = 0  # of files in memory since they were last let go
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._own)
@@ -190,4 +196,8 @@ class _Handed(Mapping[str, Weight | Packed]):
     def __getitem__(self, name: str) -> Weight | Packed:
         weight = self._packed[name] if name in self._packed else self._own[name]
         self.nbytes += weight.nbytes
+        self._held_bytes += weight.nbytes
+        if self._held_bytes > _MOST_HELD_BYTES and isinstance(self._own, Weights):
+            self._own.let_go()
+            self._held_bytes = weight.nbytes
         return weight

@@ -97,6 +97,11 @@ class TensorFile:
         flat = flat if flat.flags.aligned else flat.copy()
         return flat.reshape(entry.shape)
 
+    def let_go(self) -> None:
+        """Take no memory for what was read so far; arrays stay good and are read again if used."""
+        if isinstance(self._mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            self._mapped.madvise(mmap.MADV_DONTNEED)
+
 
 def _read_header(handle: int, length: int, path: Path) -> dict[str, Stored]:
     if length < 8:

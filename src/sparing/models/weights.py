@@ -51,6 +51,12 @@ class Weights(Mapping[str, Weight]):
         }
         return sum(stop - start for _, start, stop in extents)
 
+    def let_go(self) -> None:
+        """Take no memory for the parts of files that were read so far."""
+        for file in {id(file): file for file in self._files.values()}.values():
+            if isinstance(file, TensorFile):
+                file.let_go()
+
     def check_finite(self) -> None:
         """Read every weight.  Errors: ArtefactError naming the first with a NaN or infinity."""
         for name, weight in self.items():
