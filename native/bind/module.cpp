@@ -20,6 +20,9 @@
 namespace nb = nanobind;
 
 namespace sparing {
+
+void bind_peak(nb::module_& module);  // peak.cpp
+
 namespace {
 
 // A decoder with the arrays it points to kept alive, one call at a time.
@@ -184,6 +187,7 @@ NB_MODULE(_native, module) {
   bind_encoders(module);
   const auto fixed = [](const char* name) { return nb::arg(name).noconvert(); };
   bind_attention(module);
+  bind_peak(module);
   module.def("isas", [] {
     std::vector<std::string> names;
     for (const auto& [isa, name] : isas)

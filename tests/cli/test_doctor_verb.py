@@ -18,6 +18,8 @@ FIGURES = {
     "fp32_flops": 5.0e10,
     "idle_watts": None,
     "load_before": 0.2,
+    "int8_ops": None,
+    "bf16_flops": None,
 }
 
 
@@ -27,6 +29,8 @@ def _sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARING_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(machine, "_measure", lambda cores: dict(FIGURES))
     monkeypatch.setattr(native, "chosen", lambda: Choice("avx2", "the best"))
+    peaks = {"int8_ops": 7.0e10, "bf16_flops": None}
+    monkeypatch.setattr(doctor, "_peaks", lambda threads: peaks)
 
 
 def findings(capsys: pytest.CaptureFixture[str], code: int = 0) -> dict[str, dict[str, str]]:
@@ -40,7 +44,7 @@ def findings(capsys: pytest.CaptureFixture[str], code: int = 0) -> dict[str, dic
 def test_a_sound_machine(capsys: pytest.CaptureFixture[str]) -> None:
     found = findings(capsys)
     assert "9.0 GB/s (8.5 with one thread)" in found["speed"]["text"]
-    assert "50 GFLOP/s; measured" in found["speed"]["text"]
+    assert "50 GFLOP/s, int8 70 GOP/s; measured" in found["speed"]["text"]
     assert found["kernels"]["text"] == "avx2: the best"
     assert {f"extra {name}" for name in doctor.EXTRAS} <= found.keys()
     assert main(["doctor"]) == 0

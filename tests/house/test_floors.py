@@ -16,7 +16,7 @@ FLOORS = [
     ["training", "engine", "retrieval", "planner"],
     ["evaluation"],
     ["compression"],
-    ["report", "tune", "server"],
+    ["report", "tune", "server", "bench"],
     ["recipe"],
     ["api"],
     ["cli"],
@@ -29,6 +29,7 @@ FILES = {
 }
 TORCH = {"networks", "training", "compression"}
 TORCH_FILES = {"kernels.torch_ops", "kernels.reference", "engine.torch_executor"}
+TORCH_FILES |= {"bench.run_transformers"}  # a peer, in a process of its own
 OPTIONAL = {
     "torch": None,  # has rules of its own, below
     "tantivy": "retrieval",

@@ -15,6 +15,8 @@ FIGURES = {
     "fp32_flops": 5.0e10,
     "idle_watts": None,
     "load_before": 0.2,
+    "int8_ops": None,
+    "bf16_flops": None,
 }
 
 
@@ -40,6 +42,22 @@ def test_a_second_look_comes_from_the_cache(home: Path, monkeypatch: pytest.Monk
     assert first.label == "measured"
     assert first.fp32_flops == 5.0e10
     machine.probe(cache=False)
+    assert len(calls) == 2
+
+
+def test_peaks_are_measured_once_and_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_measure", lambda cores: dict(FIGURES))
+    calls: list[int] = []
+
+    def peaks(threads: int) -> dict[str, float | None]:
+        calls.append(threads)
+        return {"int8_ops": 9.0e10, "bf16_flops": None}
+
+    assert machine.probe().int8_ops is None
+    assert machine.probe(peaks=peaks).int8_ops == 9.0e10
+    assert machine.probe(peaks=peaks).int8_ops == machine.probe().int8_ops == 9.0e10
+    assert calls == [machine.usable_cores()]
+    machine.probe(cache=False, peaks=peaks)
     assert len(calls) == 2
 
 

@@ -69,6 +69,17 @@ def _tree(args: argparse.Namespace) -> object:
     return machine.probe().to_tree() if args.json else None
 
 
+def _peaks(threads: int) -> dict[str, float | None]:
+    """Integer and bfloat16 peaks; unknown where the native library was not built."""
+    from sparing.kernels import peaks
+
+    try:
+        best = peaks.best(threads)
+    except SparingError:
+        return {}
+    return {"int8_ops": best.int8_ops, "bf16_flops": best.bf16_flops}
+
+
 def _text(findings: list[Finding]) -> str:
     width = max(len(finding.name) for finding in findings)
     marks = {"ok": "ok    ", "note": "note  ", "broken": "BROKEN"}
@@ -90,7 +101,7 @@ def _python() -> Finding:
 def _machine(*, fresh: bool) -> list[Finding]:
     from sparing.measure import machine
 
-    found = machine.probe(cache=not fresh)
+    found = machine.probe(cache=not fresh, peaks=_peaks)
     facts = found.facts
     caches = ", ".join(f"{name} {bytes_text(size)}" for name, size in facts.cache_bytes.items())
     lines = [
@@ -103,7 +114,10 @@ def _machine(*, fresh: bool) -> list[Finding]:
         return [*lines, Finding("speed", "note", text)]
     one, rate = found.read_bytes_per_s_1 or 0.0, found.read_bytes_per_s
     text = f"reads {rate / 1e9:.1f} GB/s ({one / 1e9:.1f} with one thread), "
-    text += f"float32 matmul {found.fp32_flops / 1e9:.0f} GFLOP/s; {found.label}"
+    text += f"float32 matmul {found.fp32_flops / 1e9:.0f} GFLOP/s"
+    text += f", int8 {found.int8_ops / 1e9:.0f} GOP/s" if found.int8_ops else ""
+    text += f", bf16 {found.bf16_flops / 1e9:.0f} GFLOP/s" if found.bf16_flops else ""
+    text += f"; {found.label}"
     busy = (found.load_before or 0.0) > facts.machine_cores / 2
     hint = (
         "it was measured on a busy machine; measure again: sparing doctor --fresh" if busy else ""

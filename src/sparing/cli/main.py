@@ -23,6 +23,7 @@ VERBS = {
     "chat": "talk with a model in the terminal",
     "serve": "serve a model over HTTP, with a playground",
     "eval": "perplexity, bits per byte and divergence of a model",
+    "bench": "speed beside the peers and the machine's limits",
     "ledger": "what the stages cost",
     "doctor": "what this machine and installation can do",
 }

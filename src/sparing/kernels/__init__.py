@@ -7,6 +7,7 @@ encoders     as native, for encoders and encoder-decoders
 native       the compiled library behind checks and messages
 attention    one layer's paged keys and values with attention over them, for tests and sizes
 draw         the arrays of a native draw: rules in, tokens and log-probabilities out
+peaks        what this machine can do at most: read bandwidth and arithmetic peaks
 
 Invariant: an output's bits depend on its own inputs and the instruction set alone, never on the
 batch, the split of a prompt or the number of threads (tests/kernels/test_native.py).

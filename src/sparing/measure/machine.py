@@ -13,6 +13,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +35,10 @@ FLAGS = (
     *("amx_tile", "amx_int8", "amx_bf16"),
     *("asimd", "asimddp", "i8mm", "bf16", "sve", "sve2"),
 )
+
+
+Peaks = Callable[[int], Mapping[str, float | None]]
+"""Threads to figures by the names in `PEAKS`; the kernels' room has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +82,12 @@ class Machine:
 
     fp32_flops: float | None
     """Float32 matrix product, all cores, by numpy's BLAS."""
+
+    int8_ops: float | None
+    """Products of bytes with exact sums, all cores: two operations per multiply-add."""
+
+    bf16_flops: float | None
+    """Dot products of bfloat16, all cores; None where there is no instruction for them."""
 
     idle_watts: float | None
     """Draw at rest by the counters; None where nothing counts."""
@@ -149,18 +160,27 @@ def cache_bytes(root: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> dict
     return sizes
 
 
-def probe(*, cache: bool = True) -> Machine:
-    """The machine with its measured figures; from the cache when it knows this processor."""
+def probe(*, cache: bool = True, peaks: Peaks | None = None) -> Machine:
+    """The machine with its measured figures; from the cache when it knows this processor.
+
+    `peaks` measures the integer and bfloat16 figures on so many threads; without it they come
+    from the cache or are None.
+    """
     facts = identify()
     key = f"{facts.model} x {facts.cores}"
     path = home() / "machine.json"
     kept = _kept(path)
-    figures = kept.get(key) if cache else None
-    if figures is None:
-        figures = _measure(facts.cores)
-        if figures is not None:
-            _keep(path, kept | {key: figures})
+    found = kept.get(key) if cache else None
+    figures = found or _measure(facts.cores)
+    if figures is not None and peaks is not None and (found is None or _without_peaks(found)):
+        figures = figures | dict(peaks(facts.cores))
+    if figures is not None and figures != found:
+        _keep(path, kept | {key: figures})
     return _machine(facts, figures)
+
+
+def _without_peaks(figures: dict[str, Any]) -> bool:
+    return all(figures[name] is None for name in PEAKS)
 
 
 def idle_watts() -> float | None:
@@ -173,7 +193,7 @@ def idle_watts() -> float | None:
 def _machine(facts: Facts, figures: dict[str, Any] | None) -> Machine:
     label: Label = "measured" if figures else "unavailable"
     method = (
-        "float32 array read and numpy matrix product, best of repeats"
+        "float32 array read, numpy matrix product and loops of single instructions, best of repeats"
         if figures
         else "the probe could not run"
     )
@@ -185,7 +205,11 @@ def _machine(facts: Facts, figures: dict[str, Any] | None) -> Machine:
     )
 
 
-FIGURES = ("read_bytes_per_s_1", "read_bytes_per_s", "fp32_flops", "idle_watts", "load_before")
+PEAKS = ("int8_ops", "bf16_flops")
+FIGURES = (
+    *("read_bytes_per_s_1", "read_bytes_per_s", "fp32_flops"),
+    *("idle_watts", "load_before", *PEAKS),
+)
 
 
 def _measure(cores: int) -> dict[str, Any] | None:
@@ -201,7 +225,7 @@ def _measure(cores: int) -> dict[str, Any] | None:
             timeout=PROBE_TIMEOUT_S,
             check=True,
         )
-        figures = json.loads(done.stdout)
+        figures = dict.fromkeys(PEAKS) | json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
     return figures if _valid(figures) else None
