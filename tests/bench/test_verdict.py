@@ -28,9 +28,7 @@ def made(cell: Cell, **figures: list[float]) -> dict[str, verdict.Row]:
 
 
 def test_higher_is_better_in_tokens() -> None:
-    rows = made(
-        Cell(kind="decode"), us=[9, 10, 30], slow=[2.0, 3, 4], fast=[5.0, 5, 6]
-    )
+    rows = made(Cell(kind="decode"), us=[9, 10, 30], slow=[2.0, 3, 4], fast=[5.0, 5, 6])
     us = rows["us"]
     assert list(rows) == ["us", "fast", "slow"]
     assert (us.median, us.least, us.most) == (10, 9, 30)
@@ -57,8 +55,7 @@ def test_who_failed_is_never_the_best_and_says_why() -> None:
     tree = samples(us=[4.0], fast=[], slow=[2.0])
     tree["fast"]["error"] = "fast: steps: out of memory"
     rows = {
-        row.label: row
-        for row in verdict.rows(cell, tree, FACTS, LIMITS, work=WORK, width="int8")
+        row.label: row for row in verdict.rows(cell, tree, FACTS, LIMITS, work=WORK, width="int8")
     }
     assert rows["us"].best_peer == "slow"
     assert rows["fast"].median is None

@@ -36,6 +36,10 @@ OPTIONAL = {
     "matplotlib": "report",
     "tensorboard": "training",
     "rensa": "data",
+    "transformers": "bench",
+    "llama_cpp": "bench",
+    "openvino_genai": "bench",
+    "onnxruntime_genai": "bench",
 }
 
 

@@ -4,7 +4,7 @@ import ctypes
 from collections.abc import Mapping
 from typing import Any
 
-import llama_cpp
+import llama_cpp  # pyrefly: ignore - a peer's own
 import numpy as np
 
 from sparing.bench.runner import Runner

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnxruntime_genai
+import onnxruntime_genai  # pyrefly: ignore - a peer's own
 
 from sparing.bench.runner import Runner
 

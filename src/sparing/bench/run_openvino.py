@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import openvino
-import openvino_genai
+import openvino  # pyrefly: ignore - a peer's own
+import openvino_genai  # pyrefly: ignore - a peer's own
 
 from sparing.bench.runner import Runner
 

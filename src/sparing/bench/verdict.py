@@ -46,10 +46,12 @@ class Row:
 def typical(limits: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """The median of each limit over the looks."""
     names = limits[0].keys() if limits else ()
-    return {
-        name: None if None in (seen := [look[name] for look in limits]) else median(seen)  # type: ignore[type-var]
-        for name in names
-    }
+    return {name: _middle([look[name] for look in limits]) for name in names}
+
+
+def _middle(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if len(known) == len(values) else None
 
 
 def rows(

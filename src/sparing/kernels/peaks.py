@@ -95,7 +95,8 @@ class Probe:
 
     def _together(self, work) -> float:
         """Seconds from the common start of all threads to the end of the last."""
-        start = threading.Barrier(self.threads + 1)
+        begun: list[float] = []
+        start = threading.Barrier(self.threads, action=lambda: begun.append(time.perf_counter()))
 
         def run(index: int) -> float:
             start.wait()
@@ -103,9 +104,7 @@ class Probe:
             return time.perf_counter()
 
         running = [self._pool.submit(run, index) for index in range(self.threads)]
-        start.wait()
-        begun = time.perf_counter()
-        return max(each.result() for each in running) - begun
+        return max(each.result() for each in running) - begun[0]
 
 
 def _parts(read_bytes: int, threads: int) -> list[np.ndarray]:
@@ -123,8 +122,9 @@ def best(threads: int, *, looks: int = 7, seconds: float = 0.04) -> Limits:
         seen = [probe.limits(seconds=seconds).tree() for _ in range(looks)]
     finally:
         probe.close()
-    rates = {
-        name: max(values) if None not in (values := [look[name] for look in seen]) else None
-        for name in seen[0]
-    }
-    return Limits(**rates)  # type: ignore[arg-type]
+    return Limits(**{name: _most([look[name] for look in seen]) for name in seen[0]})  # type: ignore[arg-type]
+
+
+def _most(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return max(known) if len(known) == len(values) else None
