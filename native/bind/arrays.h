@@ -50,5 +50,7 @@ Matrix matrix_of(const std::string& name, const std::string& kind, const Any& da
 void bind_products(nanobind::module_& module);
 // One layer's paged attention on its own, as a class of the module.
 void bind_attention(nanobind::module_& module);
+// The loops that measure the machine (peak.cpp).
+void bind_peak(nanobind::module_& module);
 
 }  // namespace sparing

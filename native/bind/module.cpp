@@ -20,9 +20,6 @@
 namespace nb = nanobind;
 
 namespace sparing {
-
-void bind_peak(nb::module_& module);  // peak.cpp
-
 namespace {
 
 // A decoder with the arrays it points to kept alive, one call at a time.
