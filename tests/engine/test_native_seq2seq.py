@@ -266,3 +266,12 @@ def test_a_cache_takes_memory_as_it_is_written(small: Path) -> None:
 def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize(("kind", "token_bytes"), [("fp32", 64), ("bf16", 32), ("int8", 20)])
+def test_the_cache_is_sized_for_source_and_target(kind: Any, token_bytes: int, words: Path) -> None:
+    """Three layers of five heads of 14 numbers (padded to 16), keys and values, twice."""
+    config = EngineConfig(threads=1, kv_cache_dtype=kind, kv_cache_tokens=64, max_model_len=64)
+    with load(words, config) as llm:
+        assert f"{64 * 3 * 5 * 2 * 2 * token_bytes} bytes" in llm.reason
+        assert llm.generate("w5", Sampling(temperature=0, max_tokens=2))[0].ids

@@ -1,6 +1,6 @@
 """Wires the folder of an encoder into an `Embedder`, and that of a pair into its executor."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sparing.base.errors import ConfigError
@@ -22,13 +22,15 @@ def load_embedder(folder: EncoderFolder, config: EngineConfig) -> Embedder:
     """
     found = folder.config
     assert not isinstance(found, Seq2SeqConfig)
-    weights = folder.weights
+    weights: Mapping[str, Weight] = folder.weights
+    text_weights: Mapping[str, Weight]
+    image_weights: Mapping[str, Weight]
     if isinstance(found, TowersConfig):
         texts, images = found.text, found.image
-        text_weights, image_weights = _under(weights, "text."), _under(weights, "image.")
+        text_weights, image_weights = Under(weights, "text."), Under(weights, "image.")
     else:
         texts, images = (found, None) if found.image is None else (None, found)
-        text_weights = image_weights = dict(weights.items())
+        text_weights = image_weights = weights
     return Embedder(
         folder.kind,
         texts=None if texts is None else _text_side(folder.path, texts, text_weights, config),
@@ -44,13 +46,26 @@ def refuse_encoder(folder: EncoderFolder) -> ConfigError:
     )
 
 
-def _under(weights: Mapping[str, Weight], prefix: str) -> dict[str, Weight]:
-    names = [name for name in weights if name.startswith(prefix)]
-    return {name.removeprefix(prefix): weights[name] for name in names}
+class Under(Mapping[str, Weight]):
+    """The weights of one tower, by their names within it."""
+
+    def __init__(self, weights: Mapping[str, Weight], prefix: str) -> None:
+        self._weights, self._prefix = weights, prefix
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self._weights:
+            if name.startswith(self._prefix):
+                yield name.removeprefix(self._prefix)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __getitem__(self, name: str) -> Weight:
+        return self._weights[self._prefix + name]
 
 
 def _text_side(
-    path: Path, config: EncoderConfig, weights: dict[str, Weight], engine: EngineConfig
+    path: Path, config: EncoderConfig, weights: Mapping[str, Weight], engine: EngineConfig
 ) -> TextSide:
     settings = read_sentences(path, config)
     tokenizer = Tokenizer.load(path) if (path / "tokenizer.json").is_file() else None
@@ -58,11 +73,11 @@ def _text_side(
 
 
 def _image_side(
-    path: Path, config: EncoderConfig, weights: dict[str, Weight], engine: EngineConfig
+    path: Path, config: EncoderConfig, weights: Mapping[str, Weight], engine: EngineConfig
 ) -> ImageSide:
     assert config.image is not None
     return ImageSide(_tower(config, weights, engine), read_pixels(path, config.image))
 
 
-def _tower(config: EncoderConfig, weights: dict[str, Weight], engine: EngineConfig) -> Tower:
+def _tower(config: EncoderConfig, weights: Mapping[str, Weight], engine: EngineConfig) -> Tower:
     return Tower(config, weights, threads=engine.threads, activations=engine.activations)

@@ -1,6 +1,6 @@
 """An encoder and its decoder in C++ as an executor: source first, then target, in one sequence."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,6 @@ from sparing.kernels.formats import Weight
 from sparing.kernels.native import Activations, processors
 from sparing.models.encoder_config import Seq2SeqConfig
 from sparing.models.encoder_folder import EncoderFolder, open_encoder
-
-SIDES = ("encoder", "decoder")
 
 
 class Seq2SeqExecutor:
@@ -41,23 +39,25 @@ class Seq2SeqExecutor:
         """
         require(kv_tokens > 0, "kv_tokens", "a positive number", kv_tokens)
         require(1 <= block_tokens <= 4096, "block_tokens", "1 to 4096", block_tokens)
+        names = ("auto", "fp32", "bf16", "int8", "int4")
+        require(kv_dtype in names, "kv_dtype", f"one of {', '.join(names)}", kv_dtype)
         require(threads is None or 1 <= threads <= 1024, "threads", "1 to 1024", threads)
         folder = model if isinstance(model, EncoderFolder) else open_encoder(Path(model))
         require(isinstance(folder.config, Seq2SeqConfig), "model", "an encoder-decoder",
                 folder.kind)  # fmt: skip
         assert isinstance(folder.config, Seq2SeqConfig)
         config = folder.config
-        weights = records(config, folder.weights)
+        weights = Records(config, folder.weights)
         self.config = config
         self.vocab, self.context, self.start = config.vocab, config.context, config.start
         self.block_tokens = block_tokens
         self.blocks = -(-kv_tokens // block_tokens)
         self.kv_dtype = "fp32" if kv_dtype == "auto" else kv_dtype
-        self.weight_bytes = sum(weight.nbytes for weight in weights.values())
         self._model = NativeSeq2Seq(
             seq2seq_traits(config), weights, threads=threads or processors(),
             activations=activations,
         )  # fmt: skip
+        self.weight_bytes = self._model.weight_bytes
         self._model.make_cache(self.blocks, block_tokens, self.kv_dtype)
 
     @property
@@ -98,11 +98,22 @@ def seq2seq_traits(config: Seq2SeqConfig) -> dict[str, Any]:
     }
 
 
-def records(config: Seq2SeqConfig, weights: Mapping[str, Weight]) -> dict[str, Weight]:
+class Records(Mapping[str, Weight]):
     """The weights as the library wants them: biases by distance, not by bucket."""
-    found = dict(weights.items())
-    for side in SIDES:
-        stack = config.encoder if side == "encoder" else config.decoder
-        bias = found.pop(f"{side}.relative.weight")
-        found[f"{side}.relative"] = relative_record(bias, stack)
-    return found
+
+    def __init__(self, config: Seq2SeqConfig, weights: Mapping[str, Weight]) -> None:
+        self._weights = weights
+        self._stacks = {"encoder.relative": config.encoder, "decoder.relative": config.decoder}
+
+    def __iter__(self) -> Iterator[str]:
+        for name in self._weights:
+            module = name.removesuffix(".weight")
+            yield module if module in self._stacks else name
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def __getitem__(self, name: str) -> Weight:
+        if name in self._stacks:
+            return relative_record(self._weights[f"{name}.weight"], self._stacks[name])
+        return self._weights[name]

@@ -30,12 +30,15 @@ class Tower:
     ) -> None:
         """Errors: ConfigError for a setting out of range, ShapeError for weights of no use."""
         require(threads is None or 1 <= threads <= 1024, "threads", "1 to 1024", threads)
-        records = {name: _matrix(name, weight) for name, weight in weights.items()}
         self.config = config
-        self.weight_bytes = sum(weight.nbytes for weight in records.values())
         self._native = NativeTower(
-            tower_traits(config), records, threads=threads or processors(), activations=activations
+            tower_traits(config), weights, threads=threads or processors(), activations=activations
         )
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights as the folder holds them."""
+        return self._native.weight_bytes
 
     @property
     def threads(self) -> int:
@@ -221,8 +224,3 @@ def tower_traits(config: EncoderConfig) -> dict[str, Any]:
 def relative_record(bias: Weight, stack: StackConfig) -> Float32:
     """T5's table of biases by bucket as the library wants it, by distance."""
     return Float32(by_distance(bias.dequantise(), stack).reshape(-1))
-
-
-def _matrix(name: str, weight: Weight) -> Weight:
-    """Norms, biases and single rows are float32 vectors to the library; the rest stays."""
-    return Float32(np.ascontiguousarray(weight.dequantise())) if len(weight.shape) == 1 else weight

@@ -32,7 +32,7 @@ class NativeTower:
         self.isa = chosen().isa
         with named_errors():
             self._model = library().Encoder(dict(traits), self.isa, threads, activations)
-            _fill(self._model, weights)
+            self.weight_bytes = _fill(self._model, weights)
 
     @property
     def threads(self) -> int:
@@ -81,7 +81,7 @@ class NativeSeq2Seq:
         self.isa = chosen().isa
         with named_errors():
             self._model = library().Seq2Seq(dict(traits), self.isa, threads, activations)
-            _fill(self._model, weights)
+            self.weight_bytes = _fill(self._model, weights)
 
     @property
     def threads(self) -> int:
@@ -117,7 +117,12 @@ class NativeSeq2Seq:
             )
 
 
-def _fill(model: Any, weights: Mapping[str, Weight]) -> None:
-    for name, weight in weights.items():
+def _fill(model: Any, weights: Mapping[str, Weight]) -> int:
+    """Hand the weights over one by one; how many bytes they were."""
+    filled = 0
+    for name in weights:
+        weight = weights[name]
+        filled += weight.nbytes
         model.set_weight(name, *parts(weight))
     model.finish()
+    return filled
