@@ -1,11 +1,13 @@
 """compressed-tensors folders against the compressed-tensors package and transformers."""
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from compressed_tensors.compressors.naive_quantized import IntQuantizationCompressor
 from compressed_tensors.compressors.pack_quantized import (
     PackedQuantizationCompressor,
     pack_to_int32,
@@ -167,6 +169,50 @@ def test_compressed_tensors_reads_our_zero_points(bits: int) -> None:
     scheme = QuantizationScheme(targets=["Linear"], weights=args)
     weight = PackedQuantizationCompressor.decompress(tensors, scheme)["weight"]
     assert np.array_equal(weight.numpy(), record.dequantise())
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize("group", [None, 20])
+def test_plain_int8_maps(symmetric: bool, group: int | None, tmp_path: Path) -> None:
+    """`int-quantized`: codes under the map's own name; inputs rounded as they come are ours too."""
+    folder = save(outside_model("llama"), tmp_path / "m")
+    tensors, module = load_file(folder / "model.safetensors"), "model.layers.0.mlp.up_proj"
+    rng = np.random.default_rng(0)
+    J = 1 if group is None else 3
+    parts = {
+        "weight": rng.integers(-128, 128, (92, 60)).astype(np.int8),
+        "weight_scale": rng.uniform(0.01, 0.1, (92, J)).astype(np.float16),
+    }
+    if not symmetric:
+        parts["weight_zero_point"] = rng.integers(-128, 128, (92, J)).astype(np.int8)
+    weights = {"num_bits": 8, "type": "int", "symmetric": symmetric, "group_size": group}
+    inputs = {"num_bits": 8, "type": "int", "dynamic": True, "strategy": "token"}
+    groups = {"g": {"targets": ["Linear"], "weights": weights, "input_activations": inputs}}
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = tree(format="int-quantized", config_groups=groups)
+    (folder / "config.json").write_text(json.dumps(config))
+
+    def stored(**changes: np.ndarray) -> Path:
+        found = {f"{module}.{part}": array for part, array in (parts | changes).items()}
+        save_file(tensors | found, folder / "model.safetensors")
+        return folder
+
+    args = QuantizationArgs(
+        num_bits=8, symmetric=symmetric, strategy="group" if group else "channel", group_size=group
+    )
+    scheme = QuantizationScheme(targets=["Linear"], weights=args)
+    given = {name: torch.from_numpy(array) for name, array in parts.items()}
+    given["weight_scale"] = given["weight_scale"].float()
+    wanted = IntQuantizationCompressor.decompress(given, scheme)["weight"].numpy()
+    record = open_model(stored()).weights["layers.0.mlp.up.weight"]
+    assert type(record) is Int8
+    assert np.abs(record.dequantise() - wanted).max() < 1e-6
+    for wrong in ({"weight_scale": parts["weight_scale"][:5]}, {"weight": parts["weight"][:, :40]}):
+        with pytest.raises(ArtefactError, match="fit no scheme"):
+            open_model(stored(**wrong))
+    groups["g"]["input_activations"] = inputs | {"dynamic": False}
+    with pytest.raises(ArtefactError, match="input_activations: not supported"):
+        read_schemes(tree(format="int-quantized", config_groups=groups))
 
 
 def test_offsets_that_are_no_zero_points_are_not_written() -> None:

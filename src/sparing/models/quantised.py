@@ -3,6 +3,7 @@
 A quantised map M is stored as M.weight_packed (int32 words: each row a stream of codes from 0,
 low bits first, padded to whole words), M.weight_scale [Z, J], M.weight_shape [2] and, where codes
 are not symmetric, M.weight_zero_point (packed likewise, but along the rows).
+`int-quantized` folders, which are read only, hold M.weight and M.weight_zero_point as int8.
 Source: the compressed-tensors package, compressors/pack_quantized.
 """
 
@@ -15,12 +16,13 @@ import numpy as np
 from sparing.base.errors import ArtefactError, ConfigError, require
 from sparing.kernels.formats import Int3, Int4, Int8, from_bfloat16, to_bfloat16
 from sparing.models.gptq import read_awq_scheme, read_gptq_scheme
-from sparing.models.scheme import Scheme, expect, refuse_unknown
+from sparing.models.scheme import Layout, Scheme, expect, refuse_unknown
 from sparing.models.streams import from_stream, to_stream
 from sparing.models.tensor_file import Tensor
 
 Record = Int4 | Int8 | Int3
-METHOD, FORMAT = "compressed-tensors", "pack-quantized"
+METHOD, FORMAT, WIDE = "compressed-tensors", "pack-quantized", "int-quantized"
+FORMATS: Mapping[str, Layout] = {FORMAT: "packed", WIDE: "int8"}
 BITS: Mapping[type, int] = {Int3: 3, Int4: 4, Int8: 8}
 _TOP = {
     "quant_method",
@@ -60,21 +62,31 @@ def read_schemes(tree: Any) -> tuple[Scheme, ...]:
     if method == "awq":
         return (read_awq_scheme(tree),)
     expect(method == METHOD, f"{name}.quant_method", f"{METHOD}, gptq or awq", method)
-    expect(tree.get("format") in (FORMAT, None), f"{name}.format", FORMAT, tree.get("format"))
+    form = tree.get("format")
+    expect(form in (*FORMATS, None), f"{name}.format", " or ".join(FORMATS), form)
     status = tree.get("quantization_status")
     expect(status in ("compressed", None), f"{name}.quantization_status", "compressed", status)
     refuse_unknown(tree, _TOP, name)
     groups = tree.get("config_groups")
     good = isinstance(groups, dict) and 0 < len(groups) <= 64
     expect(good, f"{name}.config_groups", "an object of 1 to 64 groups", groups)
-    schemes = [_scheme(group, f"{name}.config_groups.{key}") for key, group in groups.items()]
+    schemes = [
+        _scheme(group, form or FORMAT, f"{name}.config_groups.{key}")
+        for key, group in groups.items()
+    ]
+    layouts = {scheme.layout for scheme in schemes}
+    expect(len(layouts) == 1, f"{name}.config_groups", "one format for all groups", layouts)
     return tuple(dict.fromkeys(schemes))
 
 
-def _scheme(group: Any, name: str) -> Scheme:
+def _scheme(group: Any, form: str, name: str) -> Scheme:
     expect(isinstance(group, dict), name, "an object", group)
+    form = group.get("format") or form
+    expect(form in FORMATS, f"{name}.format", " or ".join(FORMATS), form)
+    layout, wide = FORMATS[form], form == WIDE
+    if wide and _dynamic(group.get("input_activations")):
+        group = {key: value for key, value in group.items() if key != "input_activations"}
     refuse_unknown(group, _GROUP, name)
-    expect(group.get("format") in (FORMAT, None), f"{name}.format", FORMAT, group.get("format"))
     weights = group.get("weights")
     expect(isinstance(weights, dict), f"{name}.weights", "an object", weights)
     refuse_unknown(weights, _WEIGHTS, f"{name}.weights")
@@ -82,7 +94,7 @@ def _scheme(group: Any, name: str) -> Scheme:
         "type": ("int",),
         "symmetric": (True, False),
         "dynamic": (False, None),
-        "num_bits": (3, 4, 8),
+        "num_bits": (8,) if wide else (3, 4, 8),
     }
     for key, values in wanted.items():
         got = weights.get(key)
@@ -91,11 +103,17 @@ def _scheme(group: Any, name: str) -> Scheme:
         expect(good, f"{name}.weights.{key}", expected, got)
     size, strategy = weights.get("group_size"), weights.get("strategy")
     if strategy == "channel" or (strategy is None and size is None):
-        return Scheme(weights["num_bits"], None, symmetric=weights["symmetric"])
+        return Scheme(weights["num_bits"], None, layout, weights["symmetric"])
     expect(strategy in ("group", None), f"{name}.weights.strategy", "group or channel", strategy)
     good = type(size) is int and 0 < size <= 1 << 20
     expect(good, f"{name}.weights.group_size", "a positive integer", size)
-    return Scheme(weights["num_bits"], size, symmetric=weights["symmetric"])
+    return Scheme(weights["num_bits"], size, layout, weights["symmetric"])
+
+
+def _dynamic(tree: Any) -> bool:
+    """Whether inputs are rounded to int8 as they come; ours are too, or are kept exact."""
+    wanted = {"num_bits": 8, "type": "int", "dynamic": True}
+    return isinstance(tree, dict) and all(tree.get(key) == value for key, value in wanted.items())
 
 
 def fitting_bits(
@@ -152,6 +170,12 @@ def read_record(
         return Int8((bytes_ZB ^ np.uint8(0x80)).view(np.int8), scale_ZJ, offset_ZJ)
     record = Int4 if bits == 4 else Int3
     return record(np.ascontiguousarray(bytes_ZB), scale_ZJ, offset_ZJ)
+
+
+def read_wide(code_ZD: np.ndarray, scale_ZJ: np.ndarray, zero_ZJ: np.ndarray | None) -> Int8:
+    """The weight of an `int-quantized` map."""
+    offset_ZJ = None if zero_ZJ is None else -zero_ZJ.astype(np.float32) * scale_ZJ
+    return Int8(np.ascontiguousarray(code_ZD), scale_ZJ, offset_ZJ)
 
 
 def _offset(zero: np.ndarray, scale_ZJ: np.ndarray, bits: int) -> np.ndarray:

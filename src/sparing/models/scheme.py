@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sparing.base.errors import ArtefactError
 
-Layout = Literal["packed", "gptq", "gptq_v2", "awq", "gguf"]
+Layout = Literal["packed", "gptq", "gptq_v2", "awq", "gguf", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Scheme:
     """Columns that share a scale; None for a whole row."""
 
     layout: Layout = "packed"
-    """How the codes lie in files: compressed-tensors, GPTQ (two versions), AWQ or GGUF."""
+    """How codes lie in files: compressed-tensors (packed, int8), GPTQ (two versions), AWQ, GGUF."""
 
     symmetric: bool = True
     """packed: whether there are no zero points."""

@@ -14,7 +14,7 @@ from sparing.kernels.formats import BFloat16, Float32, Weight
 from sparing.models.gguf_tensors import GgufTensors
 from sparing.models.gptq import extents, read_awq, read_gptq
 from sparing.models.names import Part
-from sparing.models.quantised import fitting_bits, read_record
+from sparing.models.quantised import fitting_bits, read_record, read_wide
 from sparing.models.scheme import Scheme
 from sparing.models.tensor_file import TensorFile
 
@@ -28,6 +28,7 @@ _PARTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "weight_shape": ("I64", "I32"),
         "weight_zero_point": _WORDS,
     },
+    "int8": {"weight": ("I8",), "weight_scale": _PLAIN, "weight_zero_point": ("I8",)},
     "gptq": {"qweight": _WORDS, "scales": _PLAIN, "qzeros": _WORDS, "g_idx": _WORDS},
     "awq": {"qweight": _WORDS, "scales": _PLAIN, "qzeros": _WORDS},
 }
@@ -52,7 +53,7 @@ class Source:
 
 def find(part: Part, files: Files, schemes: Sequence[Scheme]) -> Source | None:
     """The stored tensors of a published one; None when they are not all there."""
-    if part.published in files:
+    if part.published in files and not _is_wide(part.published, files, schemes):
         return Source(part)
     if not schemes or len(part.shape) != 2 or part.transposed:  # codes group inputs, not outputs
         return None
@@ -62,6 +63,12 @@ def find(part: Part, files: Files, schemes: Sequence[Scheme]) -> Source | None:
     if parts.keys() - names.keys() - _OPTIONAL:
         return None
     return Source(part, schemes[0], names)
+
+
+def _is_wide(name: str, files: Files, schemes: Sequence[Scheme]) -> bool:
+    """Whether plain int8 codes bear the name of the map itself."""
+    wide = any(scheme.layout == "int8" for scheme in schemes)
+    return wide and files[name].stored[name].dtype == "I8"
 
 
 def _layout(scheme: Scheme) -> str:
@@ -89,6 +96,9 @@ def check(source: Source, files: Files, schemes: Sequence[Scheme], where: str) -
                 f"{where}: {part}: expected {' or '.join(types)}, got {stored.dtype}"
             )
     shapes = {part: stored.shape for part, stored in found.items()}
+    if layout == "int8":
+        _check_wide(shapes, schemes, shape, where)
+        return
     if layout != "packed":
         _check_extents(shapes, source.scheme, shape, where)
         return
@@ -97,6 +107,23 @@ def check(source: Source, files: Files, schemes: Sequence[Scheme], where: str) -
         raise ArtefactError(f"{where}_shape: expected {list(shape)}, got {stated.tolist()!s:.80}")
     zero = shapes.get("weight_zero_point")
     fitting_bits(shapes["weight_packed"], shapes["weight_scale"], shape, schemes, where, zero)
+
+
+def _check_wide(
+    shapes: Mapping[str, tuple[int, ...]],
+    schemes: Sequence[Scheme],
+    shape: tuple[int, ...],
+    where: str,
+) -> None:
+    scale, zero = shapes["weight_scale"], shapes.get("weight_zero_point")
+    groups = scale[-1] if len(scale) == 2 else 0
+    fits = any(
+        (shape[1] // (scheme.group or shape[1])) == groups and (zero is None) == scheme.symmetric
+        for scheme in schemes
+    )
+    good = fits and groups > 0 and shape[1] % groups == 0 and scale == (shape[0], groups)
+    if not good or shapes["weight"] != shape or zero not in (None, scale):
+        raise ArtefactError(f"{where}: shapes {dict(shapes)} fit no scheme of the folder")
 
 
 def _check_extents(
@@ -129,6 +156,11 @@ def read(source: Source, files: Files, schemes: Sequence[Scheme]) -> Weight:
             None if zero is None else _array(files, zero),
         )
     arrays = {part: _array(files, name) for part, name in names.items()}
+    if source.scheme.layout == "int8":
+        scale_ZJ = dense(files[names["weight_scale"]], names["weight_scale"]).dequantise()
+        return read_wide(
+            arrays["weight"], _finite(scale_ZJ, names), arrays.get("weight_zero_point")
+        )
     arrays["scales"] = dense(files[names["scales"]], names["scales"]).dequantise()
     if source.scheme.layout == "awq":
         return read_awq(arrays, module)
