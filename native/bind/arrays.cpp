@@ -55,7 +55,7 @@ Isa isa_named(const std::string& name) {
       require(can_run(isa), name + ": this processor or build cannot run it");
       return isa;
     }
-  throw std::invalid_argument(name + ": expected avx512, avx2, neon or reference");
+  throw std::invalid_argument(name + ": expected avx512, avx2, i8mm, dotprod, neon or reference");
 }
 
 Matrix matrix_of(const std::string& name, const std::string& kind, const Any& data,

@@ -29,6 +29,8 @@ struct NamedIsa {
 };
 constexpr NamedIsa isas[] = {{Isa::avx512, "avx512"},  // best first
                              {Isa::avx2, "avx2"},
+                             {Isa::i8mm, "i8mm"},
+                             {Isa::dotprod, "dotprod"},
                              {Isa::neon, "neon"},
                              {Isa::reference, "reference"}};
 

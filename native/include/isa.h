@@ -3,7 +3,7 @@
 
 namespace sparing {
 
-enum class Isa : int { reference = 0, avx2 = 1, avx512 = 2, neon = 3 };
+enum class Isa : int { reference = 0, avx2 = 1, avx512 = 2, neon = 3, dotprod = 4, i8mm = 5 };
 
 // True when the variant was built and the processor has its instructions.
 bool can_run(Isa isa);

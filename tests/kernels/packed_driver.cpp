@@ -1,5 +1,6 @@
-// Compares the packed AVX-512 variant, built on portable stand-ins for the instructions, with the
-// reference variant on the same packed weights. Exits with 1 and a line per failure.
+// Compares packed variants that the processor at hand may not run, the AVX-512 one on portable
+// stand-ins for the instructions and the Arm ones in an emulator, with the reference variant on the
+// same weights. Exits with 1 and a line per failure.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -9,16 +10,27 @@
 
 #include "packed.h"
 
+#ifdef SPARING_SIMDE
 // The variant under test, as part of this file: the stand-ins are then read once.
 #include "linear/packed_avx512.cpp"
+#endif
 
 namespace sparing {
 extern const PackedLinear packed_reference;
-}
+#ifdef SPARING_ARM
+extern const PackedLinear packed_neon, packed_dotprod, packed_i8mm;
+#endif
+}  // namespace sparing
 
 using namespace sparing;
 
 namespace {
+
+#ifdef SPARING_SIMDE
+const PackedLinear* const variants[] = {&packed_avx512};
+#else
+const PackedLinear* const variants[] = {&packed_neon, &packed_dotprod, &packed_i8mm};
+#endif
 
 std::mt19937 engine(11);
 int failures = 0;
@@ -51,14 +63,15 @@ struct Made {
 
   Made(const PackedLinear& variant, const Matrix& w, const std::vector<float>& x, int64_t N) {
     const int64_t J = w.D / w.group, even = (w.D + 1) / 2 * 2;
+    const int64_t starts = starts_of(w.kind, w.layout, w.D, w.group);
     code.resize(static_cast<size_t>(N * w.D)), bits.resize(static_cast<size_t>(N * even));
     for (auto* numbers : {&scale, &sum}) numbers->resize(static_cast<size_t>(N * J));
-    start.resize(static_cast<size_t>(N * J));
+    start.resize(static_cast<size_t>(N * starts));
     for (int64_t n = 0; n < N; ++n) {
       if (w.kind == Kind::bf16) variant.narrow(&x[n * w.D], w.D, &bits[n * even]);
       if (has_codes(w.kind))
         variant.quantise(&x[n * w.D], w.D, w.group, zero_of(w.kind, w.layout),
-                         {&code[n * w.D], &scale[n * J], &sum[n * J], &start[n * J]});
+                         {&code[n * w.D], &scale[n * J], &sum[n * J], &start[n * starts]});
     }
   }
 
@@ -67,7 +80,7 @@ struct Made {
     Rows out;
     out.N = N, out.x = x + first * w.D;
     out.code = code.data() + first * w.D, out.scale = scale.data() + first * J;
-    out.sum = sum.data() + first * J, out.start = start.data() + first * J;
+    out.sum = sum.data() + first * J, out.start = start.data() + first * starts_of(w.kind, w.layout, w.D, w.group);
     out.bits = bits.data() + first * ((w.D + 1) / 2 * 2);
     return out;
   }
@@ -78,6 +91,51 @@ void fail(const Case& at, int64_t N, const char* what) {
               static_cast<int>(at.kind), static_cast<long>(at.Z), static_cast<long>(at.D),
               static_cast<long>(at.group), at.offset, at.half, static_cast<long>(N), what);
   ++failures;
+}
+
+struct Packing {
+  Matrix w;
+  std::vector<uint8_t> data;
+
+  Packing(const Matrix& plain, Layout layout)
+      : w(packed_form(plain, layout)), data(static_cast<size_t>(packed_bytes(w))) {
+    pack(plain, w, 0, panels_of(w.Z), data.data());
+    w.data = data.data();
+  }
+};
+
+std::vector<float> check_variant(const PackedLinear& variant, const Case& at, const Matrix& plain,
+                                 const std::vector<float>& x, int64_t N,
+                                 const std::vector<float>& bias, const Made& law,
+                                 const std::vector<float>& want) {
+  const Packing packing(plain, variant.layout);
+  const Matrix& w = packing.w;
+  const Made ours(variant, w, x, N);
+  if (ours.code != law.code) fail(at, N, "codes of the rows differ");
+  if (variant.layout == packed_reference.layout && ours.start != law.start)
+    fail(at, N, "corrections of the rows differ");
+  std::vector<float> got(want.size(), 1.0f), alone = got;
+  variant.product(w, bias.data(), ours.rows(w, x.data(), 0, N), got.data(), true, 0,
+                  panels_of(w.Z));
+  for (int64_t n = 0; n < N; ++n)
+    for (int64_t panel = 0; panel < panels_of(w.Z); ++panel)
+      variant.product(w, bias.data(), ours.rows(w, x.data(), n, 1), &alone[n * at.Z], true, panel,
+                      panel + 1);
+  float largest = 0.0f;
+  for (const float value : want) largest = std::fmax(largest, std::fabs(value));
+  for (size_t i = 0; i < got.size(); ++i) {
+    const bool nan = std::isnan(want[i]);
+    if (nan ? !std::isnan(got[i]) : !(std::fabs(got[i] - want[i]) <= 3e-6f * largest)) {
+      fail(at, N, "differs from the reference");
+      break;
+    }
+  }
+  for (size_t i = 0; i < got.size(); ++i)
+    if (std::memcmp(&got[i], &alone[i], 4) != 0 && !std::isnan(got[i])) {
+      fail(at, N, "a row alone has other bits");
+      break;
+    }
+  return got;
 }
 
 void check(const Case& at, int64_t N) {
@@ -100,37 +158,22 @@ void check(const Case& at, int64_t N) {
   plain.Z = at.Z, plain.D = at.D, plain.kind = at.kind, plain.group = at.group;
   if (has_codes(at.kind)) plain.scale = scale.data();
   if (at.offset) plain.offset = offset.data();
-  Matrix w = packed_form(plain, Layout::whole);
+  const Packing packing(plain, packed_reference.layout);
+  const Matrix& w = packing.w;
   if (has_codes(at.kind) && w.half != at.half) fail(at, N, "scales of the wrong width");
-  std::vector<uint8_t> data(static_cast<size_t>(packed_bytes(w)));
-  pack(plain, w, 0, panels_of(w.Z), data.data());
-  w.data = data.data();
-  const Made ours(packed_avx512, w, x, N), law(packed_reference, w, x, N);
-  if (ours.code != law.code || ours.start != law.start) fail(at, N, "codes of the rows differ");
+  const Made law(packed_reference, w, x, N);
   const std::vector<float> bias = short_numbers(at.Z);
-  std::vector<float> got(static_cast<size_t>(N * at.Z), 1.0f), want = got, alone = got;
-  packed_avx512.product(w, bias.data(), ours.rows(w, x.data(), 0, N), got.data(), true, 0,
-                        panels_of(w.Z));
+  std::vector<float> want(static_cast<size_t>(N * at.Z), 1.0f);
   packed_reference.product(w, bias.data(), law.rows(w, x.data(), 0, N), want.data(), true, 0,
                            panels_of(w.Z));
-  for (int64_t n = 0; n < N; ++n)
-    for (int64_t panel = 0; panel < panels_of(w.Z); ++panel)
-      packed_avx512.product(w, bias.data(), ours.rows(w, x.data(), n, 1), &alone[n * at.Z], true,
-                            panel, panel + 1);
-  float largest = 0.0f;
-  for (const float value : want) largest = std::fmax(largest, std::fabs(value));
-  for (size_t i = 0; i < got.size(); ++i) {
-    const bool nan = std::isnan(want[i]);
-    if (nan ? !std::isnan(got[i]) : !(std::fabs(got[i] - want[i]) <= 3e-6f * largest)) {
-      fail(at, N, "differs from the reference");
-      break;
-    }
+  std::vector<float> first;
+  for (const PackedLinear* variant : variants) {
+    const std::vector<float> got = check_variant(*variant, at, plain, x, N, bias, law, want);
+    // Variants of one layout sum integers exactly, and floats in one order.
+    if (!first.empty() && std::memcmp(first.data(), got.data(), 4 * got.size()) != 0)
+      fail(at, N, "the variants differ in bits");
+    first = got;
   }
-  for (size_t i = 0; i < got.size(); ++i)
-    if (std::memcmp(&got[i], &alone[i], 4) != 0 && !std::isnan(got[i])) {
-      fail(at, N, "a row alone has other bits");
-      break;
-    }
 }
 
 }  // namespace

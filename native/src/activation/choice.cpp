@@ -17,7 +17,7 @@ Activate activation_for(Isa isa, Activation kind) {
   if (isa == Isa::avx2) return activation_avx2(kind);
 #endif
 #ifdef SPARING_ARM
-  if (isa == Isa::neon) return activation_neon(kind);
+  if (isa != Isa::reference) return activation_neon(kind);
 #endif
   (void)isa;
   return activation_reference(kind);

@@ -17,7 +17,7 @@ const Attention& attention_for(Isa isa) {
   if (isa == Isa::avx2) return attention_avx2;
 #endif
 #ifdef SPARING_ARM
-  if (isa == Isa::neon) return attention_neon;
+  if (isa != Isa::reference) return attention_neon;
 #endif
   (void)isa;
   return attention_reference;

@@ -17,7 +17,7 @@ const DrawKernels& draw_kernels_for(Isa isa) {
   if (isa == Isa::avx2) return draw_avx2;
 #endif
 #ifdef SPARING_ARM
-  if (isa == Isa::neon) return draw_neon;
+  if (isa != Isa::reference) return draw_neon;
 #endif
   (void)isa;
   return draw_reference;

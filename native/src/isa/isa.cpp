@@ -1,5 +1,9 @@
 #include "isa.h"
 
+#if defined(SPARING_ARM) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace sparing {
 
 #ifdef SPARING_X86
@@ -15,7 +19,33 @@ bool can_run(Isa isa) {
   return isa == Isa::reference;
 }
 #elif defined(SPARING_ARM)
+namespace {
+
+bool has_dotprod() {
+#ifdef __linux__
+  return getauxval(AT_HWCAP) & (1ul << 20);  // HWCAP_ASIMDDP
+#elif defined(__ARM_FEATURE_DOTPROD)
+  return true;
+#else
+  return false;
+#endif
+}
+
+bool has_i8mm() {
+#ifdef __linux__
+  return getauxval(AT_HWCAP2) & (1ul << 13);  // HWCAP2_I8MM
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+  return true;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
 bool can_run(Isa isa) {
+  if (isa == Isa::i8mm) return has_i8mm() && has_dotprod();
+  if (isa == Isa::dotprod) return has_dotprod();
   return isa == Isa::neon || isa == Isa::reference;  // every 64-bit Arm has it
 }
 #else
@@ -23,7 +53,8 @@ bool can_run(Isa isa) { return isa == Isa::reference; }
 #endif
 
 Isa best_isa() {
-  constexpr Isa best_first[] = {Isa::avx512, Isa::avx2, Isa::neon};
+  constexpr Isa best_first[] = {Isa::avx512, Isa::avx2, Isa::i8mm, Isa::dotprod,
+                                Isa::neon};
   for (const Isa isa : best_first)
     if (can_run(isa)) return isa;
   return Isa::reference;

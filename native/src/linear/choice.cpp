@@ -11,6 +11,7 @@ extern const PackedLinear packed_avx2, packed_avx512;
 #endif
 #ifdef SPARING_ARM
 extern const Linear linear_neon;
+extern const PackedLinear packed_neon, packed_dotprod, packed_i8mm;
 #endif
 
 const Linear& linear_for(Isa isa) {
@@ -19,7 +20,7 @@ const Linear& linear_for(Isa isa) {
   if (isa == Isa::avx2) return linear_avx2;
 #endif
 #ifdef SPARING_ARM
-  if (isa == Isa::neon) return linear_neon;
+  if (isa != Isa::reference) return linear_neon;
 #endif
   (void)isa;
   return linear_reference;
@@ -29,6 +30,11 @@ const PackedLinear& packed_linear_for(Isa isa) {
 #ifdef SPARING_X86
   if (isa == Isa::avx512) return packed_avx512;
   if (isa == Isa::avx2) return packed_avx2;
+#endif
+#ifdef SPARING_ARM
+  if (isa == Isa::i8mm) return packed_i8mm;
+  if (isa == Isa::dotprod) return packed_dotprod;
+  if (isa == Isa::neon) return packed_neon;
 #endif
   (void)isa;
   return packed_reference;

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sparing.base.errors import ConfigError
 
 VARIABLE = "SPARING_ISA"
-ISAS = ("avx512", "avx2", "neon", "reference")  # best first
+ISAS = ("avx512", "avx2", "i8mm", "dotprod", "neon", "reference")  # best first
 
 
 @dataclass(frozen=True, slots=True)
