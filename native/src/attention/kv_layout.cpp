@@ -45,8 +45,10 @@ uint32_t code_of(KvKind kind, float value, float inverse) {
   float code = value * inverse;
   code = code < most ? code : most;
   code = code > least ? code : least;
-  const auto whole = static_cast<int32_t>(std::nearbyint(code));
-  return static_cast<uint32_t>(whole) & (kind == KvKind::int8 ? 0xffu : 0xfu);
+  const float shifted = code + 12582912.0f;  // 1.5 * 2^23: the last bits are the nearest whole
+  uint32_t bits;
+  std::memcpy(&bits, &shifted, sizeof bits);
+  return bits & (kind == KvKind::int8 ? 0xffu : 0xfu);
 }
 
 // The number in the low bits of a word.
