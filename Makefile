@@ -14,4 +14,4 @@ check:
 format:
 	$(PY) -m ruff check --fix . ; $(PY) -m ruff format .
 bench:
-	$(PY) benchmarks/quickstart.py && $(PY) benchmarks/small.py && $(PY) benchmarks/table.py
+	$(PY) benchmarks/quickstart.py && $(PY) benchmarks/small.py && $(PY) benchmarks/attention.py && $(PY) benchmarks/table.py

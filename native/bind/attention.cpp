@@ -101,7 +101,8 @@ class PagedAttention {
 
  private:
   template <class Table>
-  void check(const Table& table, int64_t columns, int64_t begin, int64_t end, int64_t at = 0) const {
+  void check(const Table& table, int64_t columns, int64_t begin, int64_t end,
+             int64_t at = 0) const {
     require(begin >= 0 && end <= columns * layout_.block_tokens,
             "blocks: expected one for each block of positions");
     for (int64_t i = begin / layout_.block_tokens; i * layout_.block_tokens < end; ++i)

@@ -15,7 +15,7 @@
 // Overlap    out may not overlap q. scratch: attention_scratch() floats of the calling thread.
 // Agreement  1e-5 of the largest |value| with the reference variant.
 // Source     Milakov & Gimelshein 2018, arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135; Dao
-//            et al. 2023, "Flash-Decoding" (the split); Press et al. 2021, arXiv:2108.12409 (ALiBi).
+//            et al. 2023, "Flash-Decoding" (the split); Press et al. 2021, arXiv:2108.12409 (slopes).
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,7 @@
 // Numerics   bfloat16 is rounded to nearest even. int8: scale = largest |x| / 127. int4: scale =
 //            -x / 8 of the x with the largest |x|, codes -8 to 7. A row with a NaN or an infinity
 //            becomes a row of NaN. Zeroed memory reads as zeros in every kind.
-// Alignment  Of 64 bytes for every block, when the base has it and block_tokens is a multiple of 16.
+// Alignment  Blocks stand at multiples of 64 bytes where the base does and 16 divides block_tokens.
 #pragma once
 
 #include <cstdint>
