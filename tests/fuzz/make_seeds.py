@@ -1,5 +1,6 @@
 """Write the first seeds of every reader: `python -m tests.fuzz.make_seeds`."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ import numpy as np
 
 from sparing.base import gguf_writer
 from sparing.base.gguf import BLOCKS
+from sparing.kernels import native
+from sparing.kernels.formats import Float32, Int4
+from sparing.models.packed_file import write_packed
 from sparing.models.tensor_file import Tensor, write_tensors
 
 SEEDS = Path(__file__).parent / "seeds"
@@ -126,6 +130,20 @@ def vocabularies() -> None:
     gguf_writer.write(folder / "gpt2.gguf", gpt2, {})
 
 
+def packed() -> None:
+    draw = np.random.default_rng(0)
+    codes = draw.integers(0, 256, (20, 32), dtype=np.uint8)
+    weights = {
+        "a": Int4(codes, np.full((20, 2), 0.5, np.float32)),
+        "b": Float32(draw.normal(size=(3, 5)).astype(np.float32)),
+    }
+    made = [(name, native.pack(weight)) for name, weight in weights.items()]
+    file = io.BytesIO()
+    matrices = [(name, matrix) for name, matrix in made if matrix is not None]
+    write_packed(file, native.packed_layout(), "0" * 64, matrices)
+    _put("packed", f"{native.packed_layout()}.packed", file.getvalue())
+
+
 def _put(target: str, name: str, data: bytes) -> None:
     (SEEDS / target).mkdir(parents=True, exist_ok=True)
     (SEEDS / target / name).write_bytes(data)
@@ -136,3 +154,4 @@ if __name__ == "__main__":
     tensor_files()
     gguf_files()
     vocabularies()
+    packed()

@@ -33,7 +33,7 @@ def main() -> None:
         return changed(name, data, draw)[:most]
 
     folders = [str(kept), str(SEEDS / name)]
-    options = [sys.argv[0], "-max_len=8192", "-timeout=10", *sys.argv[2:], *folders]
+    options = [sys.argv[0], "-max_len=16384", "-timeout=10", *sys.argv[2:], *folders]
     atheris.Setup(options, TARGETS[name], custom_mutator=mutate)
     atheris.Fuzz()
 

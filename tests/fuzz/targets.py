@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from sparing.base import gguf
-from sparing.base.errors import ArtefactError
+from sparing.base.errors import ArtefactError, ShapeError
+from sparing.kernels import native
 from sparing.models.gguf_blocks import read_blocks
 from sparing.models.hf_config import parse_config
+from sparing.models.packed_file import parse_packed
 from sparing.models.quantised import fitting_bits, read_record, read_schemes
 from sparing.models.strict_json import parse_object
 from sparing.models.tensor_file import DTYPES, TensorFile, parse_header
@@ -140,6 +142,21 @@ def vocabulary(data: bytes) -> None:
     json.dumps(found.settings)
 
 
+def packed(data: bytes) -> None:
+    """A file of packed weights, each of which the library then takes or refuses."""
+    shapes = {"a": (20, 64), "b": (3, 5)}
+    try:
+        matrices = parse_packed(data, "file", native.packed_layout(), "0" * 64, shapes)
+        for matrix in matrices.values():
+            native.Map(matrix)
+    except (ArtefactError, ShapeError):
+        return
+    x_1D = np.ones((1, 64), np.float32)
+    for name, matrix in matrices.items():
+        out_1Z = np.empty((1, shapes[name][0]), np.float32)
+        native.Map(matrix).multiply(x_1D[:, : shapes[name][1]].copy(), out_1Z)
+
+
 TARGETS: Mapping[str, Target] = {
     "header": header,
     "safetensors": safetensors,
@@ -147,4 +164,5 @@ TARGETS: Mapping[str, Target] = {
     "quantised": quantised,
     "gguf": gguf_file,
     "vocabulary": vocabulary,
+    "packed": packed,
 }

@@ -1,16 +1,27 @@
 #include "isa.h"
 
-#if defined(SPARING_ARM) && defined(__linux__)
+#ifdef SPARING_X86
+#include <cpuid.h>
+#elif defined(SPARING_ARM) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
 namespace sparing {
 
 #ifdef SPARING_X86
+namespace {
+
+bool has_f16c() {  // older compilers do not know it by name
+  unsigned a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
+}  // namespace
+
 bool can_run(Isa isa) {
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
+                    has_f16c();
   if (isa == Isa::avx2) return avx2;
   if (isa == Isa::avx512)
     return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
