@@ -278,3 +278,17 @@ def test_tokenizer_files_are_copied(tmp_path: Path) -> None:
     (one / "evil.py").write_text("1 / 0")
     copy_tokenizer(one, two)
     assert [file.name for file in two.iterdir()] == ["tokenizer.json"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_weight_that_is_no_number_is_refused_when_read(
+    dtype: torch.dtype, value: float, tmp_path: Path
+) -> None:
+    model = outside_model("llama").to(dtype)
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[91, 59] = value
+    opened = open_model(save(model, tmp_path / "m"))
+    assert opened.weights["layers.0.mlp.up.weight"].shape == (92, 60)
+    with pytest.raises(ArtefactError, match=r"layers\.1\.mlp\.up\.weight: holds NaN"):
+        opened.weights["layers.1.mlp.up.weight"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from sparing.base.errors import ArtefactError
-from sparing.kernels.formats import Quantised, Weight
+from sparing.kernels.formats import BFloat16, Quantised, Weight
 from sparing.models.names import Part, is_harmless
 from sparing.models.parts import ours
 from sparing.models.scheme import Scheme
@@ -17,10 +17,14 @@ from sparing.models.stored_maps import Files, Source, check, find, read
 from sparing.models.tensor_file import TensorFile
 
 _MOST_NAMED = 5
+_PIECE = 1 << 18  # numbers looked at together: within the processor's caches
 
 
 class Weights(Mapping[str, Weight]):
-    """Our tensor names to weight records; a record is made anew at each access."""
+    """Our tensor names to weight records; a record is made anew at each access.
+
+    Errors: ArtefactError at an access, naming a tensor that holds NaN or infinity.
+    """
 
     def __init__(
         self,
@@ -38,7 +42,10 @@ class Weights(Mapping[str, Weight]):
 
     def __getitem__(self, name: str) -> Weight:
         source = self._sources[name]
-        return ours(read(source, self._files, self._schemes), source.part)
+        weight = ours(read(source, self._files, self._schemes), source.part)
+        if not _is_finite(weight):
+            raise ArtefactError(f"{name}: holds NaN or infinite values")
+        return weight
 
     @property
     def stored_bytes(self) -> int:
@@ -59,12 +66,23 @@ class Weights(Mapping[str, Weight]):
 
     def check_finite(self) -> None:
         """Read every weight.  Errors: ArtefactError naming the first with a NaN or infinity."""
-        for name, weight in self.items():
-            values = [weight.dequantise()]
-            if isinstance(weight, Quantised):
-                values = [weight.scale_ZJ, weight.offset_ZJ]
-            if not all(each is None or np.isfinite(each).all() for each in values):
-                raise ArtefactError(f"{name}: holds NaN or infinite values")
+        for name in self:
+            self[name]
+
+
+def _is_finite(weight: Weight) -> bool:
+    """Whether no number is NaN or infinite; looked at in pieces, so that little memory is taken."""
+    if isinstance(weight, Quantised):
+        return all(x is None or np.isfinite(x).all() for x in (weight.scale_ZJ, weight.offset_ZJ))
+    flat = (weight.bits_ZD if isinstance(weight, BFloat16) else weight.array_ZD).reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE]
+        if isinstance(weight, BFloat16):
+            if (piece & np.uint16(0x7FFF)).max() >= 0x7F80:
+                return False
+        elif not np.isfinite([piece.max(), piece.min()]).all():  # a NaN is its own maximum
+            return False
+    return True
 
 
 def collect(
