@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sparing.base.errors import ConfigError
 from sparing.models import cost
-from sparing.models.config import DecoderConfig
+from sparing.models.config import DecoderConfig, Experts
 from sparing.models.hf_config import parse_config
 from sparing.models.presets import PRESETS, preset
 from sparing.networks.decoder import Decoder
@@ -57,6 +57,23 @@ def test_bytes() -> None:
     read = count - 64 * 64 + 64  # all but the embedding, of which one row
     expected = read * 4 + 10 * cost.kv_bytes_per_token(config, element_bytes=4)
     assert cost.bytes_per_token(config, bits=32, context=10, kv_element_bytes=4) == expected
+
+
+def test_experts_and_windows_cost_what_is_used_of_them() -> None:
+    """By hand: width 8, two layers, the first dense, the second with 2 of 5 experts and a shared."""
+    config = DecoderConfig(
+        vocab=10, width=8, layers=2, heads=2, kv_heads=1, head_width=4, hidden=6, context=64,
+        experts=Experts(count=5, per_token=2, hidden=3, shared_hidden=7), dense_layers=(0,),
+        windows=(16, 0), tied=True,
+    )  # fmt: skip
+    attention = 2 * (8 * (8 + 2 * 4) + 8 * 8)
+    used = attention + 3 * 8 * 6 + (5 + 1) * 8 + 3 * 8 * (2 * 3 + 7) + 10 * 8
+    assert cost.matrix_parameters(config) == used
+    assert cost.parameters(config) == used + 3 * 8 * 3 * 3 + 5 * 8
+    flops = cost.forward_flops(config, context=40)
+    assert flops == 2 * used + 4 * (16 + 40) * 8
+    read = cost.bytes_per_token(config, bits=32, context=40, kv_element_bytes=2)
+    assert read == 4 * (used + 5 * 8 + 8) + 2 * (16 + 40) * 4 * 2
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -125,15 +125,17 @@ void Decoder::narrow() {
   batch_.N = batch_.L;
 }
 
-// The head's products, scaled and capped.
+// The head's products, scaled and capped; a piece of a row is a task.
 void Decoder::score() {
-  const int64_t V = shape_.vocab;
+  constexpr int64_t piece = 4096;
+  const int64_t V = shape_.vocab, pieces = (V + piece - 1) / piece;
   const float scale = shape_.logit_scale, cap = shape_.logit_softcap;
   multiply({{&head_, h_.data(), batch_.out, false}});
   if (scale == 1.0f && cap == 0.0f) return;
-  rows(batch_.N, [&](int64_t n) {
-    float* logit = batch_.out + n * V;
-    for (int64_t v = 0; v < V; ++v) {
+  pool_.run(batch_.N * pieces, [&](int64_t task, int) {
+    float* logit = batch_.out + task / pieces * V;
+    const int64_t begin = task % pieces * piece, end = std::min(V, begin + piece);
+    for (int64_t v = begin; v < end; ++v) {
       logit[v] *= scale;
       if (cap > 0.0f) logit[v] = cap * std::tanh(logit[v] / cap);
     }

@@ -281,7 +281,8 @@ class DecoderConfig:
             chosen = getattr(self, name)
             good = all(0 <= i < self.layers for i in chosen) and len(set(chosen)) == len(chosen)
             require(good, name, f"different layers below {self.layers}", chosen[:8])
-        require(not self.dense_layers or self.experts, "dense_layers", "experts", "none")
+        mixed = self.experts is not None or not self.dense_layers
+        require(mixed, "dense_layers", "none without experts", self.dense_layers[:8])
         require(self.experts is None or self.gated, "gated", "true with experts", self.gated)
         plain = self.experts is None or not self.mlp_bias
         require(plain, "mlp_bias", "none with experts", self.mlp_bias)

@@ -145,8 +145,9 @@ _NEOX = _PRE_NORM | {
 }
 
 
-def _as_llama(name: str, inner: Mapping[str, str] = _LLAMA, **changes: bool) -> Naming:
-    return Naming(architecture=f"{name}ForCausalLM", outer=_OUTER, inner=inner, **changes)
+def _as_llama(name: str, inner: Mapping[str, str] = _LLAMA, *, plus_one: bool = False) -> Naming:
+    architecture = f"{name}ForCausalLM"
+    return Naming(architecture=architecture, outer=_OUTER, inner=inner, plus_one=plus_one)
 
 
 NAMES: Mapping[Family, Naming] = {

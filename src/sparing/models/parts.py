@@ -1,7 +1,8 @@
 """Published tensors as ours and back: rows cut and joined, maps turned, norms shifted by one."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -49,8 +50,11 @@ def _turned(weight: Weight) -> Weight:
 
 def _cut(weight: Weight, rows: Rows) -> Weight:
     """The rows of any record, field by field: each field's first dimension is the rows."""
-    arrays = (getattr(weight, item.name) for item in fields(weight))
-    return type(weight)(*(None if array is None else _some(array, rows) for array in arrays))
+    arrays = {item.name: getattr(weight, item.name) for item in fields(weight)}
+    cut: dict[str, Any] = {
+        name: None if array is None else _some(array, rows) for name, array in arrays.items()
+    }
+    return replace(weight, **cut)
 
 
 def _some(array: np.ndarray, rows: Rows) -> np.ndarray:
@@ -68,14 +72,14 @@ def _join(weights: Sequence[Weight], part: Part) -> Weight:
         raise ConfigError(f"{part.published}: expected all parts of it in one format")
     total = part.shape[-1] if part.transposed else part.shape[0]
     runs = total // rows.period
-    joined = []
+    joined: dict[str, Any] = {}
     for name in names:
         arrays = [getattr(weight, name) for weight in weights]
         if arrays[0] is None:
-            joined.append(None)
+            joined[name] = None
             continue
         if len({array.shape[1:] for array in arrays}) > 1:
             raise ConfigError(f"{part.published}: expected all parts of it in groups of one length")
         split = [array.reshape(runs, -1, *array.shape[1:]) for array in arrays]
-        joined.append(np.concatenate(split, axis=1).reshape(total, *arrays[0].shape[1:]))
-    return kind(*joined)
+        joined[name] = np.concatenate(split, axis=1).reshape(total, *arrays[0].shape[1:])
+    return replace(weights[0], **joined)
