@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gguf_file import write_gguf
 from sparing.base.home import home
@@ -99,14 +100,18 @@ class Own:
     label: str
     path: Path
     note: str
+    head: Literal["keep", "int8", "int4"] = "keep"
 
 
 def own_folders(place: Place) -> dict[str, list[Own]]:
     """Our folders by width, the first the one that peers are compared with; made or not."""
     return {
         "bf16": [Own("bf16", place.source, "KV fp32")],
-        "int8": [Own("int8", place.folder / "sparing-int8", "g128, head bf16")],
-        "int4": [Own("int4", place.folder / "sparing-int4", "g128, head bf16")],
+        "int8": [Own("int8", place.folder / "sparing-int8-head8", "g128, head int8", "int8")],
+        "int4": [
+            Own("int4, head int8", place.folder / "sparing-int4-head8", "g128, head int8", "int8"),
+            Own("int4, head int4", place.folder / "sparing-int4-head4", "g128, head int4", "int4"),
+        ],
     }
 
 
@@ -116,7 +121,9 @@ def make_own(place: Place) -> None:
         for own in own_folders(place)[scheme]:
             if not own.path.exists():
                 opened = open_model(place.source)
-                config = CompressConfig(model=place.source, scheme=scheme, search=False)
+                config = CompressConfig(
+                    model=place.source, scheme=scheme, head=own.head, search=False
+                )
                 names, group = plan(opened, config)
                 with part(own.path) as draft:
                     write(opened, rounded_weights(opened, names, group, config), draft)
@@ -265,15 +272,13 @@ def prepare(place: Place, names: Sequence[str]) -> int:
             print(f"{name}: left out: {str(error)[:300]}", flush=True)
             failed.append(name)
         print(f"{name}: {time.perf_counter() - begun:.0f} s", flush=True)
-    models = {
-        str(path): [each for each in kept if each.engine not in names]
-        for path, kept in peers.read(place.peers).items()
-    }
+    models = peers.read(place.peers)
     make_own(place)
     for width, folders in own_folders(place).items():
         for own in folders:
             path = str(own.path.resolve())
-            models[path] = [*models.get(path, []), *found[width]]
+            kept = [each for each in models.get(path, []) if each.engine not in names]
+            models[path] = [*kept, *found[width]]
     peers.write(place.peers, models)
     return len(failed)
 
