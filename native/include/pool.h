@@ -1,13 +1,13 @@
-// A small pool of threads: short spin, then sleep; the caller works too.
+// A small pool of threads: short spin, then sleep on a futex; the caller works too.
 //
 // Tasks are handed out one by one, so their order and the thread that runs one are not fixed: a
 // task may depend on nothing but its index. A worker that is late is not waited for.
+// Where the pool has a thread for every processor of the machine, each worker keeps to one of its
+// own; the caller, whose thread is not the pool's, stays free.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -53,7 +53,7 @@ class Pool {
   void share(int64_t count, Call call, const void* self);
   void drain(int thread);
   void work(int thread);
-  bool wait(uint64_t seen);
+  bool wait(uint32_t seen);
 
   Call call_ = nullptr;
   const void* self_ = nullptr;
@@ -61,11 +61,9 @@ class Pool {
   std::atomic<int64_t> next_{0};
   std::atomic<bool> open_{false};        // tasks may be taken
   std::atomic<int> active_{0};           // workers that may be looking at the job
-  std::atomic<uint64_t> generation_{0};  // jobs so far
+  std::atomic<uint32_t> generation_{0};  // jobs so far; what the sleepers wait on
   std::atomic<int> sleepers_{0};
   std::atomic<bool> stop_{false};
-  std::mutex mutex_;
-  std::condition_variable wake_;
   std::vector<std::thread> workers_;
 };
 

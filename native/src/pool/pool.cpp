@@ -1,13 +1,25 @@
 #include "pool.h"
 
+#include <chrono>
+
 #if defined(__x86_64__)
 #include <xmmintrin.h>
+#endif
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace sparing {
 namespace {
 
-constexpr int spins = 4000;  // some 40 to 100 microseconds; the gap between two phases is less
+// The gap between two phases of a step is less, and so mostly is that between two steps; a wake
+// costs about as much.
+constexpr std::chrono::microseconds patience{100};
+constexpr int spins = 64;  // between two looks at the clock
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -16,6 +28,42 @@ void pause_briefly() {
   asm volatile("yield");
 #endif
 }
+
+#if defined(__linux__)
+static_assert(sizeof(std::atomic<uint32_t>) == 4, "a futex is a plain word");
+
+// Sleeps while the word is `seen`, or wakes at once where it is not; may wake without a reason.
+void sleep_on(std::atomic<uint32_t>& word, uint32_t seen) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_PRIVATE, seen, nullptr,
+          nullptr, 0);
+}
+
+void wake_all(std::atomic<uint32_t>& word) {
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, 1 << 30, nullptr,
+          nullptr, 0);
+}
+
+// Keeps the calling worker to a processor of its own, if there is one for every thread.
+void settle(int thread, int threads) {
+  cpu_set_t all;
+  if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) != threads ||
+      sysconf(_SC_NPROCESSORS_ONLN) != threads)
+    return;
+  for (int cpu = 0, number = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &all) || number++ != thread) continue;
+    cpu_set_t own;
+    CPU_ZERO(&own);
+    CPU_SET(cpu, &own);
+    pthread_setaffinity_np(pthread_self(), sizeof own, &own);
+  }
+}
+#else
+void sleep_on(std::atomic<uint32_t>& word, uint32_t seen) {
+  if (word == seen) std::this_thread::sleep_for(patience);
+}
+void wake_all(std::atomic<uint32_t>&) {}
+void settle(int, int) {}
+#endif
 
 uint64_t float_control() {
 #if defined(__x86_64__)
@@ -54,16 +102,17 @@ FlushDenormals::FlushDenormals() : before_(float_control()) {
 FlushDenormals::~FlushDenormals() { set_float_control(before_); }
 
 Pool::Pool(int threads) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  for (int i = 1; i < threads; ++i)
+    workers_.emplace_back([this, i, threads] {
+      settle(i, threads);
+      work(i);
+    });
 }
 
 Pool::~Pool() {
-  {
-    const std::lock_guard<std::mutex> hold(mutex_);
-    stop_ = true;
-    ++generation_;
-  }
-  wake_.notify_all();
+  stop_ = true;
+  ++generation_;
+  wake_all(generation_);
   for (std::thread& worker : workers_) worker.join();
 }
 
@@ -74,14 +123,12 @@ void Pool::share(int64_t count, Call call, const void* self) {
   next_ = 0;
   open_ = true;  // publishes the job: a worker reads it only after it has seen `open_`
   ++generation_;
-  if (sleepers_ > 0) {
-    const std::lock_guard<std::mutex> hold(mutex_);
-    wake_.notify_all();
-  }
+  // A worker counts itself before it sleeps on the old generation: it is seen here, or sees the new.
+  if (sleepers_ > 0) wake_all(generation_);
   drain(0);
   open_ = false;
   for (int i = 0; active_ > 0; ++i) {
-    if (i < spins)
+    if (i < 64 * spins)
       pause_briefly();
     else
       std::this_thread::yield();
@@ -93,21 +140,23 @@ void Pool::drain(int thread) {
 }
 
 // Waits for a job after `seen`; false when the pool ends.
-bool Pool::wait(uint64_t seen) {
-  for (int i = 0; i < spins; ++i) {
-    if (generation_ != seen) return !stop_;
-    pause_briefly();
-  }
-  std::unique_lock<std::mutex> hold(mutex_);
+bool Pool::wait(uint32_t seen) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  do {
+    for (int i = 0; i < spins; ++i) {
+      if (generation_ != seen) return !stop_;
+      pause_briefly();
+    }
+  } while (std::chrono::steady_clock::now() < end);
   ++sleepers_;
-  wake_.wait(hold, [&] { return generation_ != seen; });
+  while (generation_ == seen) sleep_on(generation_, seen);
   --sleepers_;
   return !stop_;
 }
 
 void Pool::work(int thread) {
   const FlushDenormals flush;
-  uint64_t seen = 0;
+  uint32_t seen = 0;
   while (wait(seen)) {
     seen = generation_;
     ++active_;  // before `open_` is read, as the caller clears `open_` before it reads `active_`
