@@ -183,6 +183,7 @@ def gguf_entry(place: Place, path: Path, kind: str, note: str) -> Entry:
         model=str(path),
         python=place.python("llama.cpp"),
         weight_bytes=path.stat().st_size,
+        head="int8" if "Q6_K" in note else "",  # six bits in bytes, with products of bytes
         note="; ".join(filter(None, (note, "KV fp16"))),
     )
 
@@ -208,6 +209,7 @@ def openvino(place: Place) -> dict[str, list[Entry]]:
             model=str(out),
             python=place.python("openvino"),
             weight_bytes=(out / "openvino_model.bin").stat().st_size,
+            head="int8" if "head int8" in note else "",
             note=f"{note}; KV int8",
         )
         entries[width] = [entry]

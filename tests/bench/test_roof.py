@@ -32,6 +32,12 @@ def test_few_rows_are_bound_by_bytes_and_many_by_operations() -> None:
     assert roof.seconds(many, WORK, moved=30, width="int4", limits=LIMITS) == 2 * 16 * 100 / 400
 
 
+def test_a_head_of_another_width_has_a_peak_of_its_own() -> None:
+    cell = Cell(kind="decode", streams=16)
+    took = roof.seconds(cell, WORK, moved=1, width="int4", head="int8", limits=LIMITS)
+    assert took == 2 * 16 * 90 / 400 + 2 * 16 * 10 / 200
+
+
 def test_a_width_without_instructions_of_its_own_is_float_work() -> None:
     many = Cell(kind="decode", streams=16)
     for width in ("bf16", "fp32"):
@@ -40,7 +46,7 @@ def test_a_width_without_instructions_of_its_own_is_float_work() -> None:
 
 def test_a_prompt_needs_the_head_once() -> None:
     cell = Cell(kind="prefill", prompt=50)
-    assert WORK.operations(cell) == 2 * (50 * 90 + 10)
+    assert WORK.operations(cell) == (2 * 50 * 90, 2 * 10)
     took = roof.seconds(cell, WORK, moved=30, width="int8", limits=LIMITS)
     assert roof.figure(cell, took) == pytest.approx(50 / (2 * 4510 / 200))
     first = Cell(kind="first_token", prompt=50)

@@ -144,7 +144,11 @@ def _short(record: Record, group: Group, cell: Cell) -> str:
 
 
 def _rows(record: Record, group: Group, cell: Cell, line: Mapping[str, Any]) -> list[verdict.Row]:
-    facts = {each["label"]: each for each in record.of("loaded", group.name)}
+    heads = {entry.label: entry.head for entry in group.entries}
+    facts = {
+        each["label"]: {**each, "head": heads.get(each["label"], "")}
+        for each in record.of("loaded", group.name)
+    }
     return verdict.rows(
         cell, line["samples"], facts, line["limits"], work=group.work, width=group.width
     )

@@ -33,6 +33,8 @@ class Entry:
     """Interpreter of the environment that holds the engine."""
     weight_bytes: int | None = None
     """Read once per step; None where the engine says it itself."""
+    head: str = ""
+    """Width of the output head's weights, where it is not that of the blocks: int8, bf16."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Of this engine alone."""
     note: str = ""

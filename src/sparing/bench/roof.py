@@ -31,11 +31,11 @@ class Work:
         head = config.vocab * config.width
         return cls(block_macs=matrix_parameters(config) - head, head_macs=head)
 
-    def operations(self, cell: Cell) -> float:
-        """Of one step of all streams, or of one prompt; attention is left out."""
+    def operations(self, cell: Cell) -> tuple[float, float]:
+        """Of the blocks and of the head, for one step or prompt; attention is left out."""
         if cell.kind == "decode":
-            return 2.0 * cell.streams * (self.block_macs + self.head_macs)
-        return 2.0 * (cell.prompt * self.block_macs + self.head_macs)
+            return 2.0 * cell.streams * self.block_macs, 2.0 * cell.streams * self.head_macs
+        return 2.0 * cell.prompt * self.block_macs, 2.0 * self.head_macs
 
     def tree(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -51,14 +51,29 @@ def bytes_of(cell: Cell, *, weight_bytes: float, kv_token_bytes: float | None) -
 
 
 def seconds(
-    cell: Cell, work: Work, *, moved: float, width: str, limits: Mapping[str, float | None]
+    cell: Cell,
+    work: Work,
+    *,
+    moved: float,
+    width: str,
+    limits: Mapping[str, float | None],
+    head: str = "",
 ) -> float:
-    """The roof time of one step or prompt under `limits` (a `Limits` tree)."""
-    peak = limits.get(PEAK_OF.get(width, "fp32_flops")) or limits["fp32_flops"]
+    """The roof time of one step or prompt under `limits` (a `Limits` tree).
+
+    `head` is the width of the head where it is another than `width`.
+    """
     bandwidth = limits["read_bytes_per_s"]
-    assert peak
     assert bandwidth
-    return max(moved / bandwidth, work.operations(cell) / peak)
+    blocks, logits = work.operations(cell)
+    busy = blocks / _peak(width, limits) + logits / _peak(head or width, limits)
+    return max(moved / bandwidth, busy)
+
+
+def _peak(width: str, limits: Mapping[str, float | None]) -> float:
+    peak = limits.get(PEAK_OF.get(width, "fp32_flops")) or limits["fp32_flops"]
+    assert peak
+    return peak
 
 
 def figure(cell: Cell, roof_s: float) -> float:

@@ -66,7 +66,7 @@ def rows(
     """A row per contestant, ours first, then the best.
 
     `samples` are `turns.Samples` trees by label; `facts` say of a label whether it is `ours`,
-    its `weight_bytes`, `kv_token_bytes` and `note`.
+    its `weight_bytes`, `kv_token_bytes`, the width of its `head` and `note`.
     """
     middle = typical(limits)
     made = [_row(cell, label, samples, facts, middle, work=work, width=width) for label in samples]
@@ -93,7 +93,8 @@ def _row(
     if step_bytes is not None:
         kv = fact.get("kv_token_bytes")
         step_bytes = roof.bytes_of(cell, weight_bytes=step_bytes, kv_token_bytes=kv)
-        least_s = roof.seconds(cell, work, moved=step_bytes, width=width, limits=limits)
+        head = fact.get("head") or ""
+        least_s = roof.seconds(cell, work, moved=step_bytes, width=width, limits=limits, head=head)
         limit = roof.figure(cell, least_s)
     pairs = _ratios(figures, samples[best]["figures"]) if best and figures else []
     foreign = mine.get("foreign_cores") or []
