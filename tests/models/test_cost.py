@@ -60,7 +60,7 @@ def test_bytes() -> None:
 
 
 def test_experts_and_windows_cost_what_is_used_of_them() -> None:
-    """By hand: width 8, two layers, the first dense, the second with 2 of 5 experts and a shared."""
+    """By hand: width 8, two layers: one dense, one with 2 of 5 experts and a shared one."""
     config = DecoderConfig(
         vocab=10, width=8, layers=2, heads=2, kv_heads=1, head_width=4, hidden=6, context=64,
         experts=Experts(count=5, per_token=2, hidden=3, shared_hidden=7), dense_layers=(0,),

@@ -33,7 +33,7 @@ def test_traits_that_the_modules_lack_are_refused_by_name(name: str) -> None:
     if name in ("mistral", "phi3"):  # nothing but a llama
         Decoder(config)
         return
-    with pytest.raises(ConfigError, match="in networks trained here|frequencies here"):
+    with pytest.raises(ConfigError, match=r"in networks trained here|frequencies here"):
         Decoder(config)
 
 

@@ -35,7 +35,10 @@ def make(request: Mapping[str, Any]) -> Runner:
     context = llama_cpp.llama_init_from_model(model, params)
     if not context:
         raise RuntimeError(f"{request['model']}: no context of {params.n_ctx} tokens")
-    vocab = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+    vocabulary = llama_cpp.llama_model_get_vocab(model)
+    if not vocabulary:
+        raise RuntimeError(f"{request['model']}: has no vocabulary")
+    vocab = llama_cpp.llama_vocab_n_tokens(vocabulary)
     return _LlamaCpp(context, vocab)
 
 
@@ -88,5 +91,6 @@ class _LlamaCpp:
         return len(self._next)
 
     def close(self) -> None:
-        llama_cpp.llama_memory_clear(self._memory, True)
+        if self._memory:
+            llama_cpp.llama_memory_clear(self._memory, True)
         self._next, self._lengths = [], []
