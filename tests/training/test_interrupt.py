@@ -17,6 +17,15 @@ def test_the_first_signal_is_noted_and_handlers_come_back(number):
     assert signal.getsignal(number) is before
 
 
+@pytest.fixture
+def _ctrl_c_interrupts():
+    """A shell starts a job of `&` with Ctrl-C ignored; here it is not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c_interrupts")
 def test_a_second_ctrl_c_acts_as_ever():
     with Interrupt():
         os.kill(os.getpid(), signal.SIGINT)
