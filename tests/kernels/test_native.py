@@ -51,18 +51,20 @@ def weight(kind: str, Z: int, D: int, group: int, seed: int = 0) -> Weight:
     return Int3(pack_int3(code_ZD), scale_ZJ, offset_ZJ)
 
 
-def skip_odd(kind: str, D: int) -> None:
-    if kind.startswith("int3") and D % 8:
-        pytest.skip("int3 rows are whole bytes")
+# int3 rows are whole bytes: multiples of eight columns.
+RECORDS = [
+    (kind, shape)
+    for kind in KINDS
+    for shape in SHAPES
+    if not kind.startswith("int3") or shape[1] % 8 == 0
+]
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("kind", "shape"), RECORDS)
 @pytest.mark.parametrize("rows", [1, 2, 3, 13])
 def test_linear(isa: str, kind: str, shape: tuple[int, int, int], rows: int) -> None:
     """Within the bound of float32 sums of D / 8 steps, 4 more to add up, 1 product."""
-    skip_odd(kind, shape[1])
     record = weight(kind, *shape)
     D = shape[1]
     x_ND = np.random.default_rng(1).standard_normal((rows, D)).astype(np.float32)
@@ -74,12 +76,10 @@ def test_linear(isa: str, kind: str, shape: tuple[int, int, int], rows: int) -> 
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("kind", "shape"), RECORDS)
 def test_rows_alone_and_decoded_weights_give_the_same_bits(
     isa: str, kind: str, shape: tuple[int, int, int]
 ) -> None:
-    skip_odd(kind, shape[1])
     record = weight(kind, *shape)
     x_ND = np.random.default_rng(2).standard_normal((11, shape[1])).astype(np.float32)
     together = native.linear(record, x_ND, isa=isa)
