@@ -4,14 +4,11 @@ import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
+from cli.random_model import write_random_model
 from sparing.cli.main import main
 from sparing.models.config import DecoderConfig
-from sparing.models.folder import write_model
-from sparing.models.names import shapes
-from tokenizer.tiny import write_byte_level
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +18,7 @@ def model(tmp_path_factory):
         vocab=420, width=32, layers=2, heads=2, kv_heads=1, head_width=16, hidden=48,
         context=128, tied=True, bos=0, eos=(1,),
     )  # fmt: skip
-    dice = np.random.default_rng(0)
-    tensors = {
-        name: (0.2 * dice.standard_normal(shape) if len(shape) == 2 else np.ones(shape)).astype(
-            np.float32
-        )
-        for name, shape in shapes(config).items()
-    }
-    write_model(folder, config, tensors)
-    return write_byte_level(folder)
+    return write_random_model(folder, config)
 
 
 def test_streams_text_and_figures(model, capsys):

@@ -2,17 +2,15 @@
 
 import json
 
-import numpy as np
 import pytest
 
 import sparing
+from cli.random_model import write_random_model
 from sparing.cli.main import main
 from sparing.engine.sampling import Sampling
 from sparing.models.config import DecoderConfig
-from sparing.models.folder import open_model, write_model
-from sparing.models.names import shapes
+from sparing.models.folder import open_model
 from sparing.server.facts import facts_of
-from tokenizer.tiny import write_byte_level
 
 PROMPT = "the quick brown fox"
 
@@ -25,15 +23,7 @@ def models(tmp_path_factory):
         vocab=420, width=64, layers=2, heads=4, kv_heads=2, head_width=16, hidden=96,
         context=128, tied=False, bos=0, eos=(1,),
     )  # fmt: skip
-    dice = np.random.default_rng(0)
-    tensors = {
-        name: (0.2 * dice.standard_normal(shape) if len(shape) == 2 else np.ones(shape)).astype(
-            np.float32
-        )
-        for name, shape in shapes(config).items()
-    }
-    write_model(folder, config, tensors)
-    write_byte_level(folder)
+    write_random_model(folder, config)
     file = folder.with_name("model.gguf")
     assert main(["export", str(folder), "--to", "gguf", "--out", str(file), "--json"]) == 0
     return folder, file

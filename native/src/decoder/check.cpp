@@ -1,21 +1,10 @@
 // What a batch may ask for; every index that the forward pass follows is checked here.
 #include <algorithm>
-#include <stdexcept>
 
 #include "decoder.h"
+#include "refuse.h"
 
 namespace sparing {
-namespace {
-
-void require(bool ok, const char* name, const std::string& expected, int64_t got) {
-  if (!ok)
-    throw std::invalid_argument(std::string(name) + ": expected " + expected + ", got " +
-                                std::to_string(got));
-}
-
-std::string below(int64_t limit) { return "0 <= value < " + std::to_string(limit); }
-
-}  // namespace
 
 void Decoder::check(const Batch& batch) const {
   require(blocks_ > 0, "cache", "one (make_cache was not called)", 0);

@@ -1,22 +1,10 @@
 // What a batch of an encoder-decoder may ask for; every index that is followed is checked here.
 #include <algorithm>
-#include <stdexcept>
-#include <string>
 
+#include "refuse.h"
 #include "seq2seq.h"
 
 namespace sparing {
-namespace {
-
-void require(bool ok, const char* name, const std::string& expected, int64_t got) {
-  if (!ok)
-    throw std::invalid_argument(std::string(name) + ": expected " + expected + ", got " +
-                                std::to_string(got));
-}
-
-std::string below(int64_t limit) { return "0 <= value < " + std::to_string(limit); }
-
-}  // namespace
 
 void Seq2Seq::check(const Seq2SeqBatch& batch) const {
   require(blocks_ > 0, "cache", "one (make_cache was not called)", 0);

@@ -4,16 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <stdexcept>
+
+#include "refuse.h"
 
 namespace sparing {
 namespace {
-
-void require(bool ok, const char* name, const std::string& expected, int64_t got) {
-  if (!ok)
-    throw std::invalid_argument(std::string(name) + ": expected " + expected + ", got " +
-                                std::to_string(got));
-}
 
 void fit(std::vector<float>& buffer, int64_t count) {
   if (static_cast<int64_t>(buffer.size()) < count) buffer.resize(static_cast<size_t>(count));

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from sparing.kernels.formats import Weight
-from sparing.kernels.native import Activations, chosen, library, named_errors
-from sparing.kernels.native import _parts as parts
+from sparing.kernels.native import Activations, chosen, fill, library, named_errors
 
 
 class NativeTower:
@@ -32,7 +31,7 @@ class NativeTower:
         self.isa = chosen().isa
         with named_errors():
             self._model = library().Encoder(dict(traits), self.isa, threads, activations)
-            self.weight_bytes = _fill(self._model, weights)
+            self.weight_bytes = fill(self._model, weights)
 
     @property
     def threads(self) -> int:
@@ -81,7 +80,7 @@ class NativeSeq2Seq:
         self.isa = chosen().isa
         with named_errors():
             self._model = library().Seq2Seq(dict(traits), self.isa, threads, activations)
-            self.weight_bytes = _fill(self._model, weights)
+            self.weight_bytes = fill(self._model, weights)
 
     @property
     def threads(self) -> int:
@@ -115,14 +114,3 @@ class NativeSeq2Seq:
             self._model.forward(
                 ids_N, positions_N, starts_R1, blocks_RP, sources_R, logit_rows_L, out_LV
             )
-
-
-def _fill(model: Any, weights: Mapping[str, Weight]) -> int:
-    """Hand the weights over one by one; how many bytes they were."""
-    filled = 0
-    for name in weights:
-        weight = weights[name]
-        filled += weight.nbytes
-        model.set_weight(name, *parts(weight))
-    model.finish()
-    return filled

@@ -175,9 +175,7 @@ class NativeModel:
         self.isa = chosen().isa
         with named_errors():
             self._model = library().Model(dict(traits), self.isa, threads, activations)
-            for name, weight in weights.items():
-                self._model.set_weight(name, *_parts(weight))
-            self._model.finish()
+            fill(self._model, weights)
 
     @property
     def threads(self) -> int:
@@ -252,6 +250,16 @@ class named_errors:
 
 
 Parts = tuple[str, np.ndarray, np.ndarray | tuple | None, np.ndarray | None]
+
+
+def fill(model: Any, weights: Mapping[str, Weight | Packed]) -> int:
+    """Hand a library's model its weights one by one; how many bytes they were."""
+    filled = 0
+    for name, weight in weights.items():
+        filled += weight.nbytes
+        model.set_weight(name, *_parts(weight))
+    model.finish()
+    return filled
 
 
 def _parts(weight: Weight | Packed) -> Parts:
